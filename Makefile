@@ -1,0 +1,78 @@
+# make demo: see a job go through its life.  make test: everything that CI runs.  make help: the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# The interpreter that makes the virtual environment; 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+# Processes of pytest: the contract waits for daemons most of the time.
+WORKERS ?= 4
+# More words for pytest: make test PYTEST='-k slurm -x'
+PYTEST ?=
+BENCH ?=
+
+BIN := $(VENV)/bin
+STEP := tools/step.sh
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What needs no container: pure tests, and the contract on local processes and an SSH server inside the test.
+QUICK := -n $(WORKERS) -m 'not testbed' tests
+
+.PHONY: help demo test test-quick testbed bench docs lint format newer-python clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.installed ## a job's whole life on this machine, in under 20 seconds
+	@tools/demo.sh
+
+test: lint docs testbed newer-python ## everything: gates, docs, both Pythons, and the contract in all places
+	@$(STEP) --last "tests, on Python $$(python -c 'import platform; print(platform.python_version())')" \
+	  python -m pytest -n $(WORKERS) tests $(PYTEST)
+
+test-quick: $(VENV)/.installed-dev ## under a minute: all that needs no container
+	@$(STEP) --last "quick tests" python -m pytest $(QUICK) $(PYTEST)
+
+newer-python: $(VENV)/.installed-dev ## the quick suite on a newer Python than that of the environment
+	@$(STEP) "quick tests on a newer Python" tools/newer_python.sh $(QUICK)
+
+testbed: $(VENV)/.installed-dev ## make the images of the real batch systems (python -m testbed up STACK starts one)
+	@$(STEP) "testbed images" python -m testbed setup
+
+bench: $(VENV)/.installed-dev ## measure against raw commands; JSON in bench-results/
+	@$(STEP) "benchmarks" python -m benchmarks $(BENCH)
+
+docs: $(VENV)/.installed-dev ## build the documentation into site/
+	@$(STEP) "documentation" python -m mkdocs build --strict --quiet
+
+lint: $(VENV)/.installed-dev ## every gate that runs nothing
+	@$(STEP) "ruff check" ruff check .
+	@$(STEP) "ruff format" ruff format --check .
+	@$(STEP) "ty" ty check --error-on-warning --python $(VENV)
+	@$(STEP) "imports go down only" lint-imports --no-cache
+	@$(STEP) "shellcheck" python -m tools.check_shell
+	@$(STEP) "generated pages" python -m tools.generate --check
+
+format: $(VENV)/.installed-dev ## let ruff format, and make the generated pages anew
+	@ruff check --fix . && ruff format .
+	@python -m tools.generate
+
+clean: ## remove what the targets above made; images of the testbed stay
+	rm -rf $(VENV) $(VENV)-newer site test-results bench-results build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(STEP) "virtual environment in $(VENV)" "$(PYTHON)" -m venv "$(VENV)"
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@$(STEP) "install" $(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@$(STEP) "install, with the tools of development" $(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

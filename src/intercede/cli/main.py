@@ -1,0 +1,56 @@
+"""The program `intercede`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from intercede.cli import jobs, places, submitting, wiring
+from intercede.cli.exit_codes import EPILOG
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="intercede",
+    help="Run jobs on batch systems - Slurm, or plain processes - here or over SSH, the same way on each of them.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for part in (submitting, jobs, places):
+    part.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from intercede import __version__
+        from intercede.cli.screen import line
+
+        line(f"intercede {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="INTERCEDE_DEBUG", help="Show what is done, and where errors come from.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    import logging
+
+    wiring.Debugging.on = debug
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    else:
+        # What matters is said by the commands themselves.
+        logging.getLogger("intercede").addHandler(logging.NullHandler())
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="intercede")

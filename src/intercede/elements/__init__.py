@@ -1,0 +1,1 @@
+"""What users hold: stateful, asynchronous, one interface."""

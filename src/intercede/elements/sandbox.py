@@ -1,0 +1,131 @@
+"""The tar stream of one submission, made while it is sent: inputs are never in memory as a whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intercede.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from intercede.model import Copy, JobDescription
+
+__all__ = ["Sandbox", "collect_inputs", "secret_files"]
+
+_BLOCK = 256 * 1024
+
+
+def _header(name: str, size: int, mode: int, mtime: float, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime, info.type = size, mode, int(mtime), kind
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _padding(size: int) -> bytes:
+    return b"\0" * (-size % tarfile.BLOCKSIZE)
+
+
+def _walk(name: str, path: Path, field: str) -> Iterator[tuple[str, Path, os.stat_result]]:
+    try:
+        seen = path.stat()
+        if not os.access(path, os.R_OK):
+            raise ConfigurationError(field, f"{path} cannot be read", "Check its permissions.")
+        yield name, path, seen
+        if stat.S_ISDIR(seen.st_mode):
+            for entry in sorted(os.listdir(path)):
+                yield from _walk(f"{name}/{entry}", path / entry, field)
+        elif not stat.S_ISREG(seen.st_mode):
+            raise ConfigurationError(field, f"{path} is neither a file nor a directory")
+    except OSError as error:
+        raise ConfigurationError(field, f"{path}: {error.strerror}", "Give a file that can be read.") from error
+
+
+def collect_inputs(description: JobDescription) -> list[tuple[str, Path, os.stat_result]]:
+    """The inputs, with what is below directories; links are followed here, on the sender's side.
+
+    Raises:
+        ConfigurationError: One is missing or cannot be read; it is named, and nothing was sent.
+    """
+    found = []
+    for name, path in description.inputs.items():
+        found += _walk(name, Path(path).expanduser(), f"inputs.{name}")
+    return found
+
+
+def secret_files(description: JobDescription, copies: Sequence[Copy]) -> Iterator[tuple[str, bytes]]:
+    """Each copy's secrets by name in the sandbox; a copy's own come before those of the description."""
+    for index, copy in enumerate(copies):
+        for name, secret in {**description.secrets, **copy.secrets}.items():
+            yield f"secrets/{index}/{name}", secret.get_secret_value()
+
+
+class Sandbox:
+    """A tar stream of texts, secrets and inputs; it can be iterated again if nothing was sent the first time.
+
+    Args:
+        texts: Small files by name.
+        secrets: Files of mode 0600 by name.
+        inputs: As `collect_inputs` gives them; they lie below `in/`.
+        executables: Names of `texts` that are programs.
+    """
+
+    def __init__(
+        self,
+        texts: Mapping[str, bytes],
+        secrets: Sequence[tuple[str, bytes]],
+        inputs: Sequence[tuple[str, Path, os.stat_result]],
+        executables: Sequence[str] = (),
+    ) -> None:
+        self._texts = texts
+        self._secrets = secrets
+        self._inputs = inputs
+        self._executables = executables
+
+    @property
+    def size(self) -> int:
+        """Bytes of the inputs."""
+        return sum(seen.st_size for _, _, seen in self._inputs)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the stream in pieces of about 256 KiB."""
+        pieces: list[bytes] = []
+        size = 0
+        for piece in self._pieces():
+            pieces.append(piece)
+            size += len(piece)
+            if size >= _BLOCK:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+        yield b"".join([*pieces, b"\0" * (2 * tarfile.BLOCKSIZE)])
+
+    def _pieces(self) -> Iterator[bytes]:
+        now = time.time()
+        for name, data in self._texts.items():
+            mode = 0o700 if name in self._executables else 0o600
+            yield _header(name, len(data), mode, now) + data + _padding(len(data))
+        yield _header("secrets", 0, 0o700, now, tarfile.DIRTYPE)
+        for name, data in self._secrets:
+            yield _header(name, len(data), 0o600, now) + data + _padding(len(data))
+        for name, path, seen in self._inputs:
+            yield from self._input(name, path, seen)
+
+    def _input(self, name: str, path: Path, seen: os.stat_result) -> Iterator[bytes]:
+        if stat.S_ISDIR(seen.st_mode):
+            yield _header(f"in/{name}", 0, 0o700, seen.st_mtime, tarfile.DIRTYPE)
+            return
+        yield _header(f"in/{name}", seen.st_size, 0o700 if seen.st_mode & 0o100 else 0o600, seen.st_mtime)
+        left = seen.st_size
+        with path.open("rb") as file:
+            while left:
+                data = file.read(min(left, _BLOCK))
+                if not data:
+                    raise ConfigurationError(f"inputs.{name}", f"{path} shrank while it was read")
+                left -= len(data)
+                yield data
+        yield _padding(seen.st_size)

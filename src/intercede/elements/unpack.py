@@ -1,0 +1,288 @@
+"""Writing what came back to the local disk. What the far side sends is hostile until it is proven harmless.
+
+Every name must be one that was asked for; every directory is opened without following links, every file is made new
+and renamed into place, and nothing is written outside the job's own directory.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import stat
+import tarfile
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, cast
+
+from intercede.answers import JobOutput
+from intercede.errors import IntercedeError, LimitExceeded, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO
+
+    from intercede.model import JobRef
+
+__all__ = ["Feed", "Gathering", "Listed", "unpack"]
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "l": "a link that leads nowhere allowed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One file that the far side has: find's letter for its type (or the bound that it broke), its size, its name."""
+
+    kind: str
+    size: int
+    name: str
+
+
+@dataclass(slots=True)
+class Gathering:
+    """What is being brought back of one job.
+
+    Attributes:
+        ref: The job.
+        directory: Where its files go.
+        listed: What the far side has of it, within its working directory or stdout and stderr.
+        patterns: The outputs that were declared.
+    """
+
+    ref: JobRef
+    directory: Path
+    listed: list[Listed] = field(default_factory=list)
+    patterns: tuple[str, ...] = ()
+    files: dict[str, Path] = field(default_factory=dict)
+    logs: dict[str, Path] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    error: IntercedeError | None = None
+
+    def output(self, limits: str) -> JobOutput | IntercedeError:
+        """What came of it."""
+        too_much = []
+        for each in self.listed:
+            short = each.name.removeprefix("work/")
+            if each.kind in {"bytes", "files"}:
+                too_much.append(f"{short} ({each.size} bytes)")
+            elif each.kind in _KINDS and short not in self.files:
+                self.skipped.setdefault(short, _KINDS[each.kind])
+            elif each.kind == "f" and short not in self.files and each.name not in self.logs:
+                self.skipped.setdefault(short, "it vanished, or its name cannot be carried")
+        names = [each.name.removeprefix("work/") for each in self.listed if each.name.startswith("work/")]
+        missing = tuple(each for each in self.patterns if not any(_matches(each, name) for name in names))
+        found = JobOutput(
+            self.ref,
+            self.directory,
+            self.logs.get("stdout"),
+            self.logs.get("stderr"),
+            self.files,
+            self.skipped,
+            missing,
+        )
+        if self.error is not None:
+            return self.error
+        if too_much:
+            asked = f"output of {self.ref}"
+            said = f"{', '.join(too_much[:10])} exceed {limits} and stayed there"
+            return LimitExceeded(asked, said, "Raise limits.output_bytes or limits.output_files.", kept=found)
+        return found
+
+
+def _matches(pattern: str, name: str) -> bool:
+    parts = PurePosixPath(pattern).parts
+    inner = PurePosixPath(name).parts[: len(parts)]
+    return pattern == name or (
+        len(inner) == len(parts) and all(fnmatchcase(a, b) or a == b for a, b in zip(inner, parts, strict=True))
+    )
+
+
+class Feed:
+    """Bytes from an event loop to a thread that reads them as a file; bounded, so a slow disk slows the sender."""
+
+    def __init__(self) -> None:
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(32)
+        self._rest = memoryview(b"")
+        self._stopped = False
+
+    def put(self, piece: bytes | None) -> None:
+        """Hand over a piece, None for the end; waits while too many are waiting."""
+        while not self._stopped:
+            try:
+                self._pieces.put(piece, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+
+    def offer(self, piece: bytes) -> bool:
+        """Hand over a piece if that needs no waiting."""
+        try:
+            self._pieces.put_nowait(piece)
+        except queue.Full:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Make both sides give up."""
+        self._stopped = True
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; fewer only at the end."""
+        found: list[memoryview | bytes] = []
+        wanted = size
+        while wanted:
+            if not self._rest:
+                piece = self._next()
+                if piece is None:
+                    break
+                self._rest = memoryview(piece)
+            taken = self._rest[:wanted]
+            self._rest = self._rest[len(taken) :]
+            wanted -= len(taken)
+            found.append(taken)
+        return b"".join(found)
+
+    def _next(self) -> bytes | None:
+        while not self._stopped:
+            try:
+                piece = self._pieces.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if piece is None:
+                self._pieces.put_nowait(None)
+            return piece
+        raise InterruptedError
+
+
+class _Directories:
+    """Open directories of one job at a time, made and opened without following links."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, ...], int] = {}
+        self._home: Path | None = None
+
+    def enter(self, home: Path, parts: tuple[str, ...]) -> int:
+        if home != self._home:
+            self.close()
+            home.mkdir(parents=True, exist_ok=True)
+            self._open[()] = os.open(home, _FLAGS)
+            self._home = home
+        found = self._open.get(parts)
+        if found is None:
+            above = self.enter(home, parts[:-1])
+            try:
+                os.mkdir(parts[-1], 0o755, dir_fd=above)
+            except FileExistsError:
+                pass
+            found = self._open[parts] = os.open(parts[-1], _FLAGS, dir_fd=above)
+        return found
+
+    def close(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open, self._home = {}, None
+
+
+def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) -> None:
+    """Write a tar stream of `./TAG/c/COPY/…` to the directories of the jobs.
+
+    Args:
+        feed: The stream.
+        jobs: By (tag, copy); members of other jobs are left out.
+        limit: Bytes of one job; what is more is left out, whatever the far side promised.
+
+    Raises:
+        StorageError: The local disk cannot be written.
+    """
+    directories = _Directories()
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", feed), mode="r|", bufsize=64 * tarfile.BLOCKSIZE,
+                          errors="surrogateescape") as stream:  # fmt: skip
+            for member in stream:
+                _member(stream, member, jobs, limit, directories)
+                stream.members = []  # ty: ignore[missing-attribute] # tarfile would keep them all
+        for job in jobs.values():
+            _resolve_links(job)
+    except tarfile.ReadError as error:
+        if "empty file" not in str(error):
+            raise
+    except OSError as error:
+        if isinstance(error, InterruptedError):
+            raise
+        asked = f"writing output to {error.filename or 'the local disk'}"
+        raise StorageError(asked, error.strerror or str(error), "Free space, or choose another directory.") from error
+    finally:
+        directories.close()
+
+
+def _member(
+    stream: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    jobs: Mapping[tuple[str, str], Gathering],
+    limit: int,
+    directories: _Directories,
+) -> None:
+    parts = tuple(member.name.split("/"))
+    if parts[0] == ".":
+        parts = parts[1:]
+    if len(parts) < 4 or parts[1] != "c" or {"", ".", ".."} & set(parts):
+        return
+    job = jobs.get((parts[0], parts[2]))
+    if job is None:
+        return
+    inner = parts[4:] if parts[3] == "work" else parts[3:]
+    name = "/".join(inner)
+    log = parts[3] != "work"
+    if log and name not in {"stdout", "stderr"}:
+        return
+    if not log and inner[0] in {"stdout", "stderr"}:
+        job.skipped[name] = "the job's own stdout and stderr have these names"
+    elif member.issym():
+        job.links[name] = member.linkname
+    elif member.isdir():
+        directories.enter(job.directory, inner)
+    elif member.isreg():
+        job.bytes += member.size
+        if job.bytes > limit:
+            job.skipped[name] = "more bytes came than were announced"
+            return
+        _file(stream, member, directories.enter(job.directory, inner[:-1]), inner[-1])
+        (job.logs if log else job.files)[name] = job.directory.joinpath(*inner)
+
+
+def _file(stream: tarfile.TarFile, member: tarfile.TarInfo, directory: int, name: str) -> None:
+    """Write one file under a name of its own and rename it, so that it is whole or not there."""
+    part = f".ic-{os.getpid()}-{os.urandom(6).hex()}"
+    mode = 0o777 if member.mode & stat.S_IXUSR else 0o666
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode,
+                         dir_fd=directory)  # fmt: skip
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            source = stream.extractfile(member)
+            if source is not None:
+                if member.size <= 1 << 20:
+                    file.write(source.read())
+                else:
+                    shutil.copyfileobj(source, file, 1 << 20)
+        os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        os.unlink(part, dir_fd=directory)
+        raise
+
+
+def _resolve_links(job: Gathering) -> None:
+    """A link to another file that was brought back becomes a copy of it; all others stay behind."""
+    for name, target in job.links.items():
+        where = os.path.normpath(PurePosixPath(name).parent / target)
+        if not target.startswith("/") and where in job.files:
+            path = job.directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            shutil.copy2(job.files[where], path, follow_symlinks=False)
+            job.files[name] = path
+        else:
+            job.skipped[name] = f"a link to {target!r}, which is not among the files brought back"

@@ -1,0 +1,73 @@
+# No batch system: detached processes on this host. WORDS for ic_submit: SLOTS CORES WALLTIME(seconds or 0).
+ic_ended='^(EXITED|VANISHED|CANCELLED)'
+ic_here_is() { printf '%.30s.%.8s\n' "$(uname -n | tr -c 'A-Za-z0-9.\n' -)" "$(cat /proc/sys/kernel/random/boot_id)"; }
+ic_limit() { :; }
+ic_refused() { :; }
+ic_named() { [ ! -f "$2/process" ] || cut -d' ' -f5 "$2/process"; } # NAME TAG
+ic_supervise() ( # DIRECTORY
+  umask "$ic_umask"
+  env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" SHELL="${SHELL:-/bin/sh}" PATH="$PATH" setsid sh "$1/supervisor" "$1" \
+    </dev/null >/dev/null 2>&1 &
+)
+ic_submit() { # DIRECTORY NAME FIRST COUNT SLOTS CORES WALLTIME
+  ic_slots=$5
+  [ "$ic_slots" != 0 ] || ic_slots=$(getconf _NPROCESSORS_ONLN)
+  if [ "$6" -gt "$ic_slots" ]; then echo "resources.cores: $6 wanted, jobs may use $ic_slots here"; return 1; fi
+  write "$1/process" "$ic_slots $6 $7 $4 $(ic_here_is)" || return 1
+  ic_supervise "$1"
+  ic_here_is
+}
+# PID TICKS: whether that very process is there, and its state
+ic_alive() {
+  { read -r ic_stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  ic_stat=${ic_stat##*) }
+  ic_tick=$2
+  # shellcheck disable=SC2086
+  set -- $ic_stat
+  [ "${20}" = "$ic_tick" ] && [ "$1" != Z ] && ic_stat=$1
+}
+ic_queue() { # reads the records of ic_wanted; any question restarts a supervisor that died
+  cat >/dev/null
+  ic_host=$(ic_here_is)
+  { printf '%s\n\n' "$ic_wanted"; records; } | ic_host=$ic_host awk '
+    !told && $0 == "" { told = 1; next }
+    !told { native[$1 " " $2] = $3; next }
+    $3 == "purged" { next }
+    { job = native[$1 " " $2]; sub(/_[0-9]+$/, "", job)
+      if ($4 == "v1" && $7 != "-") word = "EXITED"
+      else if ($3 == "cancelled" && $4 != "v1") word = "CANCELLED"
+      else if (job != ENVIRON["ic_host"]) word = "ELSEWHERE"
+      else word = ($4 == "v1") ? "STARTED" : "PENDING"
+      print native[$1 " " $2], word, $1, $13 }' | {
+    ic_last=
+    while read -r ic_job ic_word ic_tag ic_owner; do
+      if [ "$ic_word" = PENDING ] && [ "$ic_tag" != "$ic_last" ]; then
+        ic_last=$ic_tag
+        if ! [ -f "$ic_tag/process" ]; then ic_last=; continue; fi
+        if flock -n "$ic_tag/.supervisor" true 2>/dev/null; then ic_supervise "$ic_store/$ic_tag"; fi
+      elif [ "$ic_word" = STARTED ]; then
+        ic_word=VANISHED
+        if ic_alive "${ic_owner%%/*}" "${ic_owner##*/}"; then
+          case $ic_stat in T | t) ic_word=SUSPENDED ;; *) ic_word=RUNNING ;; esac
+        fi
+      fi
+      printf '%s|%s\n' "$ic_job" "$ic_word"
+    done
+  }
+}
+ic_history() { cat >/dev/null; }
+ic_cancel() { # NAME TAG RANGES: ends the processes of jobs that run; the mark keeps the others from starting
+  present "$2" || { echo "the resource keeps nothing of $2"; return 1; }
+  mark "$2" "$3" || return 1
+  ic_wanted=$(printf '%s\n' "$3" | tr , '\n' | awk -F- -v t="$2" '{ for (c = $1 + 0; c <= $NF + 0; c++) print t, c }')
+  ic_groups=$(records | awk '$4 == "v1" && $7 == "-" { print $13 }' | while read -r ic_owner; do
+    if ic_alive "${ic_owner%%/*}" "${ic_owner##*/}"; then echo "$ic_owner"; fi
+  done)
+  for ic_owner in $ic_groups; do kill -TERM -- "-${ic_owner%%/*}" && kill -CONT -- "-${ic_owner%%/*}"; done 2>/dev/null
+  [ -z "$ic_groups" ] || setsid sh -c 'sleep 5; for o; do
+      read -r s </proc/"${o%%/*}"/stat || continue
+      s=${s##*) } t=${o##*/}; set -- $s; [ "${20}" != "$t" ] || kill -KILL -- "-${o%%/*}"; done' sh $ic_groups \
+    </dev/null >/dev/null 2>&1 &
+  return 0
+}
+ic_release() { echo "nothing is ever held here"; }

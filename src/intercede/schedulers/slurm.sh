@@ -1,0 +1,63 @@
+# Slurm on the submit host. Words that go to sbatch come from slurm.py as arguments.
+ic_ended='^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT)'
+ic_limit() { scontrol show config | sed -n 's/^MaxArraySize *= *//p'; }
+ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS…
+  ic_d=$1 ic_n=$2 ic_f=$3 ic_c=$4
+  shift 4
+  # a file name pattern: % is written %%
+  ic_o=$(printf '%s' "$ic_d" | sed 's/%/%%/g')/log/$ic_f.%a
+  # --export=NONE makes slurmd 24.11 switch users by a way that unprivileged containers forbid; NIL does not
+  sbatch --parsable --export=NIL --array="0-$((ic_c - 1))" --job-name="$ic_n" --chdir="$ic_d" --output="$ic_o" \
+    --input=/dev/null "$@" "$ic_d/runner" "$ic_d" "$ic_f"
+}
+# Whether an answer of sbatch means for certain that nothing was queued.
+ic_refused() {
+  case $1 in
+  *"timed out"* | *"Zero Bytes"* | *"eceive failure"* | *"end failure"* | *"rotocol"*) return 1 ;;
+  *"sbatch: error:"* | *"sbatch: fatal:"* | *"sbatch: unrecognized"* | *"sbatch: invalid"* | *"sbatch: option"*) return 0 ;;
+  esac
+  return 1
+}
+ic_named() { # NAME: the id of our job of that name
+  ic_id=$(squeue -h -a -t all -u "$(id -un)" -n "$1" -o %F) || return 1
+  [ -n "$ic_id" ] || ic_id=$(sacct -n -X -P -u "$(id -un)" --name="$1" -S now-30days -o jobid 2>/dev/null | sed 's/_.*//')
+  printf '%s\n' "$ic_id" | tail -n 1
+}
+ic_queue() { # ids on stdin; `squeue -j` of nothing but unknown ids is an error, and means that there are none
+  ic_ids=$(sed 's/_.*//' | sort -u)
+  if [ "$(printf '%s\n' "$ic_ids" | wc -l)" -le 500 ]; then set -- -j "$(printf '%s' "$ic_ids" | tr '\n' ,)"; else set -- -u "$(id -un)"; fi
+  ic_got=$(squeue -h -a -r -t all "$@" -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l' 2>&1) || case $ic_got in
+    *"Invalid job id"*) return 0 ;;
+    *) printf '%s\n' "$ic_got" >&2; return 1 ;;
+    esac
+  printf '%s\n' "$ic_got"
+}
+ic_history() {
+  sacct -n -P -X -j "$(sed 's/_.*//' | sort -u | tr '\n' ,)" \
+    -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit
+}
+# NAME IDS…: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say. Filters of
+# scancel would cost a request for each task, and scontrol has none.
+ic_order() {
+  ic_n=$1
+  shift
+  ic_got=$(squeue -h -a -t all -j "$(printf '%s' "$*" | sed 's/_[^ ]*//g; s/ /,/g')" -o %j 2>&1) || case $ic_got in
+    *"Invalid job id"*) return 0 ;;
+    *) printf '%s\n' "$ic_got"; return 1 ;;
+    esac
+  if printf '%s\n' "$ic_got" | grep -qvxF -e "$ic_n"; then
+    echo "the job of that number is not $ic_n"
+    return 3
+  fi
+  [ -z "$ic_got" ] || $ic_do "$@"
+}
+ic_cancel() { # NAME TAG RANGES IDS…
+  ic_n=$1 ic_t=$2 ic_r=$3 ic_do=ic_end
+  shift 3
+  ic_order "$ic_n" "$@"
+}
+ic_end() { mark "$ic_t" "$ic_r" && scancel "$@"; }
+ic_release() { # NAME IDS…
+  ic_do='scontrol release'
+  ic_order "$@"
+}

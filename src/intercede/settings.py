@@ -1,0 +1,155 @@
+"""What a resource's configuration may say, validated. `config.py` fills it from files and URLs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PlainValidator, model_validator
+
+from intercede.model import Frozen, Memory, Name, Span, Text, Variable
+
+__all__ = ["Hop", "Limits", "Politeness", "ResourceSettings", "SSHSettings", "WorkArea"]
+
+
+def _work_area(value: object) -> str:
+    text = str(value)
+    if not re.fullmatch(r"(~/|/)?[^\0\n\\]+", text) or ".." in text.split("/") or text in {"/", "~"}:
+        msg = f"{text!r} is no directory for a work area (absolute, or below the home directory; no '..', no backslash)"
+        raise ValueError(msg)
+    return text
+
+
+WorkArea = Annotated[str, PlainValidator(_work_area)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
+
+
+class Hop(Frozen):
+    """One SSH server on the way: a jump host, or the submit host itself.
+
+    Attributes:
+        host: Name or address, or an alias of the user's OpenSSH configuration.
+        port: Default: what the OpenSSH configuration says, else 22.
+        user: Default: what the OpenSSH configuration says, else the local user.
+        identity_files: Private keys to try, before those of the OpenSSH configuration.
+        host_keys: Pinned keys (`ssh-ed25519 AAAA…`). If given, no known_hosts file is consulted for this hop.
+        known_hosts: The file to check against instead of the OpenSSH configuration's.
+    """
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+$-]*$", max_length=64)] | None = None
+    identity_files: tuple[Path, ...] = ()
+    host_keys: tuple[str, ...] = ()
+    known_hosts: Path | None = None
+
+
+class SSHSettings(Hop):
+    """How to reach the submit host.
+
+    Attributes:
+        jump: Hosts to pass through, the first one first, each with its own identity. Default: ProxyJump of the
+            OpenSSH configuration.
+        config_file: The OpenSSH configuration to honour; None for `~/.ssh/config`, an empty path for none.
+        agent: Whether an agent may be asked; `agent_path` or SSH_AUTH_SOCK (read by `config.py`) say where it is.
+        agent_path: The agent's socket.
+        connect_timeout: Seconds for one connection, authentication included.
+        keepalive: Seconds between keep-alives; three missed ones mean that the connection is lost.
+        max_channels: Commands at once on one connection; what the server refuses beyond that is learned.
+    """
+
+    jump: tuple[Hop, ...] | None = None
+    config_file: Path | None = None
+    agent: bool = True
+    agent_path: Path | None = None
+    connect_timeout: Seconds = 30
+    keepalive: Seconds = 15
+    max_channels: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
+class Limits(Frozen):
+    """Bounds on what a job may send back, and on how long anything may take.
+
+    Attributes:
+        output_bytes: Per job and fetch; what is larger stays behind and is named.
+        output_files: Per job and fetch.
+        output_time: Seconds for one fetch of any number of jobs.
+        log_bytes: Per `read_log` call.
+        command_time: Seconds for one execution that asks.
+        submit_time: Seconds for one execution that submits; a second more for each megabyte of inputs.
+    """
+
+    output_bytes: Memory = 1024**3
+    output_files: Annotated[int, Field(ge=1)] = 10_000
+    output_time: Seconds = 3600
+    log_bytes: Memory = 1024**2
+    command_time: Seconds = 60
+    submit_time: Seconds = 120
+
+
+class Politeness(Frozen):
+    """How hard a host may be worked, shared by all elements of the process.
+
+    Attributes:
+        concurrent: Commands at once on the host.
+        min_interval: Least seconds between two queries of a watch.
+        max_interval: The longest that a watch waits between two queries when nothing changes.
+    """
+
+    concurrent: Annotated[int, Field(ge=1, le=100)] = 4
+    min_interval: Seconds = 1
+    max_interval: Seconds = 30
+
+
+class ResourceSettings(Frozen):
+    """Everything that a site needs said about one resource.
+
+    Attributes:
+        id: The stable name in references: the configured name, else scheme, host and port.
+        scheduler: Its command language: `process` or `slurm`.
+        ssh: How to reach it; None for this machine.
+        work_area: A directory of the submit host that the nodes see as well; ours alone, mode 0700.
+        queue: The queue of jobs that name none.
+        account: Whom the site charges, for jobs that name none.
+        native: Words for every submit command.
+        preamble: Shell lines that every job runs before its payload (`module load …`). It is code: keep the
+            configuration file as safe as your shell's profile.
+        environment: Variables of every payload, below the description's.
+        container_launcher: Words that start a payload in an image: `{image}` is the image, `{directory}` the working
+            directory, `{secrets}` the directory of the secrets.
+        slots: For `process`: cores that jobs may use at once; None for all that the host has.
+        best_effort: Resources that may be ignored where the system cannot reserve them.
+        grace: Seconds that a job may be invisible (fresh, or between two sources) before it is `UNKNOWN`.
+        lost_after: How long a job may be unknown, with all sources answering, until it is final: `FAILED`, `LOST`.
+        tombstone: How long a purged submission's tag is remembered.
+        patience: Seconds for which a watch bears with a resource that does not answer.
+        limits: Bounds.
+        politeness: Bounds on load.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_/\[\]:-]*$", max_length=120)]
+    scheduler: str
+    ssh: SSHSettings | None = None
+    work_area: WorkArea = "~/.intercede"
+    queue: Name | None = None
+    account: Name | None = None
+    native: tuple[Text, ...] = ()
+    preamble: Text = ""
+    environment: dict[Variable, Text] = Field(default_factory=dict)
+    container_launcher: tuple[Text, ...] = ()
+    slots: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    best_effort: frozenset[str] = frozenset()
+    grace: Seconds = 90
+    lost_after: Span = Field(default="1d", validate_default=True)
+    tombstone: Span = Field(default="7d", validate_default=True)
+    patience: Seconds = 600
+    limits: Limits = Limits()
+    politeness: Politeness = Politeness()
+
+    @model_validator(mode="after")
+    def _launcher_names_the_image(self) -> ResourceSettings:
+        if self.container_launcher and not any("{image}" in word for word in self.container_launcher):
+            msg = "container_launcher: no word of it says {image}"
+            raise ValueError(msg)
+        return self

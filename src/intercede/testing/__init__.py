@@ -1,0 +1,1 @@
+"""Test support that is shipped: the contract suite, replay of recorded daemons, fault injection."""

@@ -1,0 +1,159 @@
+"""How jobs end, and what is said of it."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.answers import JobState, JobStatus, Outcome, Reason
+from intercede.model import Copy, JobDescription, Resources
+from intercede.testing.contract.select import needs
+from intercede.testing.contract.steps import by_copy, final, reached, run, script, waiting_jobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from intercede.elements.batch import BatchElement
+    from intercede.testing.contract.fixtures import Early
+    from intercede.testing.contract.place import Spot
+
+__all__ = ["TestCancel", "TestEnds", "TestLimits"]
+
+ENDS: list[tuple[str, JobState, Reason | None, int | None, int | None]] = [
+    ("exit 0", JobState.SUCCEEDED, None, 0, None),
+    ("exit 7", JobState.FAILED, Reason.EXIT_CODE, 7, None),
+    # 99 and 100 mean something to Grid Engine, 124 to timeout(1), 255 to ssh
+    ("exit 99", JobState.FAILED, Reason.EXIT_CODE, 99, None),
+    ("exit 100", JobState.FAILED, Reason.EXIT_CODE, 100, None),
+    ("exit 124", JobState.FAILED, Reason.EXIT_CODE, 124, None),
+    ("exit 128", JobState.FAILED, Reason.EXIT_CODE, 128, None),
+    ("exit 137", JobState.FAILED, Reason.EXIT_CODE, 137, None),
+    ("exit 255", JobState.FAILED, Reason.EXIT_CODE, 255, None),
+    ("kill -KILL $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGKILL),
+    ("kill -TERM $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGTERM),
+    ("kill -ABRT $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGABRT),
+    ("kill -USR1 $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGUSR1),
+    # a child's end is not the payload's
+    ("sh -c 'kill -KILL $$'; exit 0", JobState.SUCCEEDED, None, 0, None),
+    ("(sleep 300 & ) >/dev/null 2>&1; exit 4", JobState.FAILED, Reason.EXIT_CODE, 4, None),
+]
+
+
+def _said(status: JobStatus) -> tuple[JobState, Reason | None, int | None, int | None]:
+    return status.state, status.reason, status.exit_code, status.signal
+
+
+class TestEnds:
+    """Exit codes and signals."""
+
+    @needs("reason:EXIT_CODE", "reason:SIGNAL")
+    async def test_exit_codes_and_signals(self, spot: Spot, ce: BatchElement) -> None:
+        statuses = await run(ce, script('eval "$1"'), [Copy(arguments=(row[0],)) for row in ENDS])
+        told = {row[0]: _said(status) for row, status in zip(ENDS, by_copy(statuses), strict=True)}
+        assert told == {row[0]: row[1:] for row in ENDS}
+        async with spot.element() as fresh:
+            again = by_copy(await fresh.status(statuses))
+        assert {row[0]: _said(status) for row, status in zip(ENDS, again, strict=True)} == told
+
+    async def test_program_that_is_not_there(self, ce: BatchElement) -> None:
+        (status,) = (await run(ce, JobDescription(executable="no-such-program-at-all"))).values()
+        assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 127, None)
+        assert "not found" in status.detail
+
+    async def test_program_that_cannot_be_executed(self, ce: BatchElement, tmp_path: Path) -> None:
+        path = tmp_path / "plain"
+        path.write_text("no program\n")
+        (status,) = (await run(ce, JobDescription(executable="./plain", inputs={"plain": path}))).values()
+        assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 126, None)
+
+    @needs("requeue")
+    async def test_started_again_from_outside(self, spot: Spot, ce: BatchElement) -> None:
+        text = 'echo run >>"$1/runs"; [ "$(wc -l <"$1/runs")" -gt 1 ] && exit 5; sleep 300'
+        (ref,) = (await ce.submit(script(text, spot.home, requeue=True))).refs
+        await reached(ce, ref, JobState.RUNNING)
+        while not await spot.lines("runs"):
+            pass
+        await spot.native(spot.place.requeue, ref)
+        status = (await final(ce, [ref], 150))[ref]
+        assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 5, None)
+        assert status.attempt == 2
+        assert await spot.lines("runs") == ["run", "run"]
+
+
+class TestCancel:
+    """Ending jobs before their time."""
+
+    async def test_running(self, spot: Spot, ce: BatchElement) -> None:
+        refs = (await ce.submit(script("sleep 300"), 3)).refs
+        for ref in refs:
+            await reached(ce, ref, JobState.RUNNING)
+        assert await ce.cancel(refs[:2]) == dict.fromkeys(refs[:2], Outcome.DONE)
+        assert {each.state for each in (await final(ce, refs[:2])).values()} == {JobState.CANCELLED}
+        assert (await ce.status([refs[2]]))[refs[2]].state is JobState.RUNNING
+        async with spot.element() as fresh:
+            assert (await fresh.status(refs[:1]))[refs[0]].state is JobState.CANCELLED
+
+    async def test_queued(self, spot: Spot) -> None:
+        async with spot.element() as ce:
+            refs = await waiting_jobs(spot, ce, script('echo ran >>"$1/ran"', spot.home), 2)
+            assert {each.state for each in (await ce.status(refs)).values()} == {JobState.QUEUED}
+            assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)
+            statuses = await final(ce, refs)
+            assert {each.state for each in statuses.values()} == {JobState.CANCELLED}
+            assert {each.exit_code for each in statuses.values()} == {None}
+            assert await spot.lines("ran") == []
+
+    async def test_twice(self, ce: BatchElement) -> None:
+        refs = (await ce.submit(script("sleep 300"))).refs
+        await reached(ce, refs[0], JobState.RUNNING)
+        await ce.cancel(refs)
+        assert all(isinstance(each, Outcome) for each in (await ce.cancel(refs)).values())
+        await final(ce, refs)
+        assert await ce.cancel(refs) == {refs[0]: Outcome.NOT_NEEDED}
+        assert (await ce.status(refs))[refs[0]].state is JobState.CANCELLED
+
+    async def test_after_the_end_changes_nothing(self, spot: Spot, ce: BatchElement) -> None:
+        statuses = await run(ce, script("exit $((3 * INTERCEDE_COPY))"), 2)
+        async with spot.element() as other:  # it has never seen them end
+            assert all(isinstance(each, Outcome) for each in (await other.cancel(statuses)).values())
+        async with spot.element() as fresh:
+            told = [_said(each) for each in by_copy(await fresh.status(statuses))]
+        assert told == [
+            (JobState.SUCCEEDED, None, 0, None),
+            (JobState.FAILED, Reason.EXIT_CODE, 3, None),
+        ]
+
+    async def test_payload_is_told_once(self, spot: Spot, ce: BatchElement) -> None:
+        text = 'trap "echo told >>$1/told" TERM; : >"$1/ready"; while [ ! -e "$1/no" ]; do sleep 0.1; done'
+        refs = (await ce.submit(script(text.replace("$1", '\'"$1"\'', 1), spot.home))).refs
+        await spot.shell('while [ ! -e ready ]; do sleep 0.1; done')
+        await ce.cancel(refs)
+        assert (await final(ce, refs))[refs[0]].state is JobState.CANCELLED
+        assert await spot.lines("told") == ["told"]
+
+    @pytest.mark.parametrize("code", [0, 9])
+    async def test_payload_that_ends_well_when_told(self, spot: Spot, ce: BatchElement, code: int) -> None:
+        text = f'trap "exit {code}" TERM; : >"$1/ready"; while :; do sleep 0.1; done'
+        refs = (await ce.submit(script(text, spot.home))).refs
+        await spot.shell('while [ ! -e ready ]; do sleep 0.1; done')
+        await ce.cancel(refs)
+        assert (await final(ce, refs))[refs[0]].state is JobState.CANCELLED
+
+
+class TestLimits:
+    """Limits that the job asked for itself."""
+
+    @needs("reason:WALLTIME", "reserves:walltime")
+    async def test_walltime(self, early: Early) -> None:
+        async with early.element() as ce:
+            obedient, stubborn = (await final(ce, early.walltime, 170)).values()
+        assert (obedient.state, obedient.reason) == (JobState.FAILED, Reason.WALLTIME)
+        assert (stubborn.state, stubborn.reason) == (JobState.FAILED, Reason.WALLTIME)
+
+    @needs("reason:MEMORY", "memory-kill")
+    async def test_memory(self, ce: BatchElement) -> None:
+        hungry = script("head -c 400000000 /dev/zero | tail -c 400000000 >/dev/null", resources=Resources(memory="50M"))
+        (status,) = (await run(ce, hungry)).values()
+        assert (status.state, status.reason) == (JobState.FAILED, Reason.MEMORY)

@@ -1,0 +1,217 @@
+"""What the suite knows of the resource that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from intercede.elements.batch import BatchElement
+from intercede.registry import open_element
+from intercede.settings import ResourceSettings
+from intercede.steps import Command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from intercede.credentials import CredentialProvider
+    from intercede.model import JobRef
+    from intercede.protocols import Transport
+    from intercede.workarea.scheduler import Scheduler
+
+__all__ = ["BASE", "Place", "Spot", "traits_of"]
+
+Wrap: TypeAlias = "Callable[[Transport], Transport]"
+
+BASE: Mapping[str, Any] = {
+    "politeness": {"min_interval": 0.1, "max_interval": 0.5},
+    "limits": {"command_time": 20, "submit_time": 40},
+    "grace": 2,
+}
+"""What the suite configures everywhere, so that it need not wait."""
+
+
+def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
+    """What tests may be selected by: what the scheduler declares, and what the host project knows of the place.
+
+    The suite asks for `reason:NAME` (of `Scheduler.reasons`), `reserves:FIELD` (of `Scheduler.reserves`), and
+
+    - `supervised`: jobs are processes of the submit host;
+    - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);
+    - `queues`: there are named queues, one of them with a limit (`Place.limited_queue`);
+    - `requeue`: a running job can be started again from outside (`Place.requeue`);
+    - `describe`: the scheduler shows what it was given (`Place.describe`);
+    - `freeze`: its daemon can be made to hang (`Place.frozen`);
+    - `small`: there is a file system with next to no space (`Place.small`);
+    - `ssh`: it is reached over SSH; `sshd`: over OpenSSH's own server;
+    - `stranger`: another account has a directory that is closed to ours (`Place.closed`);
+    - `memory-kill`: a job that uses more memory than it asked for is ended.
+    """
+    return frozenset(
+        {f"reason:{reason}" for reason in scheduler.reasons}
+        | {f"reserves:{field}" for field in scheduler.reserves}
+        | set(more)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One resource, as the host project provides it in the fixture `place`.
+
+    Attributes:
+        name: In the identifiers of tests.
+        traits: What it has, see `traits_of`.
+        settings: Of the resource; the suite sets `work_area` and what `BASE` says.
+        base: A directory of the submit host in which the suite may make its own.
+        credentials: Who supplies secrets, in this process. Other processes get along without.
+        native_wait: Native words that make a job wait for longer than any test takes.
+        native_hold: Native words that make a job held.
+        hold: The command that holds a waiting job; `{native}` is its identifier.
+        requeue: The command that starts a running job again.
+        describe: The command that shows all that the scheduler knows of a job.
+        limited_queue: A queue whose limit of walltime is below an hour.
+        small: A directory with next to no space.
+        closed: A directory that our account must not enter.
+        frozen: Makes the scheduler's daemon hang.
+    """
+
+    name: str
+    traits: frozenset[str]
+    settings: Mapping[str, Any]
+    base: str
+    credentials: CredentialProvider | None = None
+    native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hold: tuple[str, ...] = ()
+    requeue: tuple[str, ...] = ()
+    describe: tuple[str, ...] = ()
+    limited_queue: str = ""
+    small: str = ""
+    closed: str = ""
+    frozen: Callable[[], AbstractContextManager[None]] | None = None
+
+    def has(self, trait: str) -> bool:
+        """Whether it has a trait."""
+        return trait in self.traits
+
+    def configured(self, work_area: str, **changes: Any) -> ResourceSettings:
+        """Settings with another work area, and whatever else is to be different."""
+        merged: dict[str, Any] = {**self.settings, "work_area": work_area}
+        for layer in (BASE, changes):
+            for name, value in layer.items():
+                both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+                merged[name] = {**merged[name], **value} if both else value
+        return ResourceSettings.model_validate(merged)
+
+    def element(self, settings: ResourceSettings, wrap: Wrap | None = None) -> BatchElement:
+        """A fresh element; `wrap` may put something between it and its transport."""
+        made = open_element(settings, credentials=self.credentials)
+        return made if wrap is None else BatchElement(settings, wrap(made.transport), made.scheduler)
+
+
+class Spot:
+    """A place, and a work area and a directory of one test's own there: the fixture `spot`.
+
+    Attributes:
+        place: The resource.
+        home: A directory of the submit host for this test alone; it is there already.
+        area: The work area, below it: not there yet, and of a name that needs to be quoted.
+    """
+
+    def __init__(self, place: Place, home: str) -> None:
+        self.place = place
+        self.home = home
+        self.area = f"{home}/it's a 100% $HOME"
+        self._look: BatchElement | None = None
+
+    @property
+    def store(self) -> str:
+        """Where the scheduler's submissions are, within the work area."""
+        return f"{self.area}/{self.place.settings['scheduler']}"
+
+    def settings(self, **changes: Any) -> ResourceSettings:
+        """The settings for this test."""
+        return self.place.configured(**{"work_area": self.area, **changes})
+
+    def element(self, wrap: Wrap | None = None, **changes: Any) -> BatchElement:
+        """A fresh element on this test's work area."""
+        return self.place.element(self.settings(**changes), wrap)
+
+    async def shell(self, script: str, *arguments: str, input: bytes = b"", check: bool = True) -> bytes:
+        """Run a script on the submit host as the same user, in `home`, and give its stdout."""
+        if self._look is None:
+            self._look = self.place.element(self.settings())
+        argv = ("sh", "-c", f'mkdir -p "$1" && cd "$1" && shift && {{ {script}\n}}', "sh", self.home, *arguments)
+        (answer,) = await self._look.transport.run([Command(argv, stdin=input, time_limit=30)])
+        if check and answer.returncode:
+            raise AssertionError(f"{script!r} on {self.place.name}: {answer.returncode}, {answer.complaint}")
+        return answer.stdout
+
+    async def native(self, words: Iterable[str], ref: JobRef) -> str:
+        """Run one of the place's commands for a job."""
+        argv = [word.replace("{native}", ref.native) for word in words]
+        return (await self.shell('"$@" 2>&1', *argv)).decode(errors="replace")
+
+    async def lines(self, name: str) -> list[str]:
+        """The lines of a file in `home`; none if it is not there."""
+        return (await self.shell('[ ! -f "$1" ] || cat "$1"', name)).decode().splitlines()
+
+    async def left(self) -> list[str]:
+        """What there is in the work area, but for what is there before any submission."""
+        said = await self.shell('[ ! -d "$1" ] || { cd "$1" && find . -mindepth 1; }', self.store)
+        ours = {"./.new", "./.gone", "./.layout"}
+        return sorted(line for line in said.decode().splitlines() if line not in ours)
+
+    async def jobs(self) -> int:
+        """How many runners of this test's submissions are alive on the submit host (not on nodes elsewhere)."""
+        script = (
+            "n=0; for p in /proc/[0-9]*; do "
+            '{ tr "\\0" "\\n" <"$p/cmdline" | grep -qF -e "$1/" && [ "${p#/proc/}" != $$ ] && n=$((n + 1)); } '
+            '2>/dev/null; done; echo "$n"'
+        )
+        return int(await self.shell(script, self.store))
+
+    async def end(self) -> None:
+        """End all that this test has left behind."""
+        async with self.element() as ce:
+            infos = await ce.list()
+            refs = [ref for info in infos if not info.purged for ref in info.refs]
+            if refs:
+                await ce.cancel(refs)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the way there."""
+        look, self._look = self._look, None
+        if look is not None:
+            await look.aclose()
+
+
+@asynccontextmanager
+async def spot_at(place: Place, name: str) -> AsyncGenerator[Spot, None]:
+    """A spot for one test.
+
+    Args:
+        place: Where.
+        name: Of its directory.
+    """
+    spot = Spot(place, f"{place.base}/{name}")
+    await spot.shell(":")
+    try:
+        yield spot
+    finally:
+        async with asyncio.timeout(60):
+            await spot.end()
+
+
+def local_copy(path: Path, data: bytes, *, executable: bool = False) -> Path:
+    """A local file to be shipped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    if executable:
+        path.chmod(0o755)
+    return path

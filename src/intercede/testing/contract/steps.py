@@ -1,0 +1,121 @@
+"""What most tests of the suite do first: describe a job, send it, wait for its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from intercede.answers import JobOutput, JobState, JobStatus
+from intercede.model import Copy, JobDescription, JobRef, Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from intercede.elements.batch import BatchElement
+    from intercede.settings import ResourceSettings
+    from intercede.testing.contract.place import Spot
+
+__all__ = [
+    "PATIENCE", "elsewhere", "fetch_one", "final", "reached", "run", "script", "waiting_jobs",
+]  # fmt: skip
+
+PATIENCE = 60.0
+"""Seconds for what takes at most a few."""
+
+
+def script(text: str, *arguments: str, **fields: Any) -> JobDescription:
+    """A job that is a few lines of shell; its own arguments come after the description's."""
+    return JobDescription(executable="/bin/sh", arguments=("-c", text, "sh", *arguments), **fields)
+
+
+async def final(ce: BatchElement, refs: Iterable[JobRef], patience: float = PATIENCE) -> dict[JobRef, JobStatus]:
+    """Wait for the end of all jobs and give their last statuses, in the order of `refs`."""
+    wanted = list(refs)
+    latest: dict[JobRef, JobStatus] = {}
+    try:
+        async with asyncio.timeout(patience), contextlib.aclosing(ce.watch(wanted)) as changes:  # ty: ignore[invalid-argument-type]
+            async for news in changes:
+                latest.update(news)
+    except TimeoutError:
+        open_ones = [f"{ref}: {latest.get(ref)}" for ref in wanted if ref not in latest or not _ended(latest[ref])]
+        raise AssertionError(f"not ended after {patience} s: {open_ones[:5]}") from None
+    return {ref: latest[ref] for ref in wanted}
+
+
+def _ended(status: JobStatus) -> bool:
+    return status.state.is_final
+
+
+async def reached(ce: BatchElement, ref: JobRef, *states: JobState, patience: float = PATIENCE) -> JobStatus:
+    """Wait until a job is in one of the states."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        status = (await ce.status([ref]))[ref]
+        if status.state in states:
+            return status
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not {' or '.join(states)} after {patience} s: {status}")
+        await asyncio.sleep(0.1)
+
+
+async def run(
+    ce: BatchElement, description: JobDescription, copies: int | Iterable[Copy] = 1, **options: Any
+) -> dict[JobRef, JobStatus]:
+    """Submit, wait for the end of all copies, give their statuses in order."""
+    submission = await ce.submit(description, copies, **options)
+    assert not submission.errors
+    return await final(ce, submission.refs)
+
+
+async def fetch_one(ce: BatchElement, ref: JobRef, into: Path) -> JobOutput:
+    """The output of one job; fails if it is an error."""
+    found = (await ce.fetch_output([ref], into))[ref]
+    assert isinstance(found, JobOutput), found
+    return found
+
+
+async def waiting_jobs(spot: Spot, ce: BatchElement, description: JobDescription, copies: int = 1) -> list[JobRef]:
+    """Submit jobs that will wait for longer than the test takes."""
+    if spot.place.native_wait:
+        held = description.model_copy(update={"native": dict(spot.place.native_wait)})
+        return (await ce.submit(held, copies)).refs
+    # all the slots are taken by somebody else
+    slots = ce.settings.slots or 1
+    blocker = await ce.submit(script("sleep 300", resources=Resources(cores=slots)))
+    await reached(ce, blocker.refs[0], JobState.RUNNING)
+    return (await ce.submit(description, copies)).refs
+
+
+async def elsewhere(settings: ResourceSettings, operation: str, *, wait: bool = True, **words: Any) -> Any:
+    """Do something in another process, on another day: `python -m intercede.testing.contract.client`.
+
+    Args:
+        settings: Of the element there.
+        operation: `submit`, `status`, `find`, `fetch`, ...
+        wait: Whether to wait for the answer; if not, the process is given back when it is about to begin.
+        words: The operation's own.
+    """
+    order = {"settings": settings.model_dump(mode="json"), "operation": operation, **words}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-m", "intercede.testing.contract.client",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(order).encode() + b"\n")
+    await process.stdin.drain()
+    assert await process.stdout.readline() == b"ready\n"
+    if not wait:
+        return process
+    out, _ = await process.communicate(b"go\n")
+    assert process.returncode == 0
+    return json.loads(out)
+
+
+def by_copy(statuses: Mapping[JobRef, JobStatus]) -> list[JobStatus]:
+    """The statuses, by index of the copy."""
+    return [statuses[ref] for ref in sorted(statuses, key=lambda ref: ref.copy_index)]

@@ -1,0 +1,1 @@
+"""Ways to the submit host: this machine, or SSH."""

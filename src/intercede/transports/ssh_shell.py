@@ -1,0 +1,156 @@
+r"""The text that a remote login shell is given, and what comes back from it.
+
+This is the only place where a command becomes text for a shell. There are two layers:
+
+- `script` writes POSIX `sh`: a watchdog, marks around what is ours, and the commands with every word quoted.
+- `login_line` wraps that text for the *login* shell of the account, whichever it is. That shell only ever sees
+  characters which bash, dash, zsh, fish and tcsh all take literally between single quotes: fish treats ``\\`` and
+  ``\'`` there, tcsh (and csh) `!` and newlines. The POSIX `sh` that it starts turns the text back with `printf %b`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from intercede.errors import ConfigurationError, LimitExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from intercede.steps import Command
+
+__all__ = ["KILL_AFTER", "LONGEST", "Mark", "login_line", "quote", "script"]
+
+KILL_AFTER = 5
+"""Seconds between TERM and KILL for a command whose time is over."""
+
+LONGEST = 128 * 1024 - 1
+"""Bytes of one argument that Linux accepts (execve(2), MAX_ARG_STRLEN), without the closing NUL."""
+
+_PLAIN = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+\Z")
+_UNSAFE = re.compile(rb"[^ -~]|['\\!]")
+_SHORT = {b"\n": b"\\n", b"\t": b"\\t"}
+
+_LOGIN = b"exec sh -c 'LC_ALL=C TZ=UTC0; export LC_ALL TZ; unset ENV BASH_ENV; eval \"$(printf %%b \"$1\")\"' sh '%s'"
+
+# The inner shell shares the process group that timeout(1) ends, and says so at once when the TERM comes: its own exit
+# status (124, 137) could as well be the command's. `(exec …)` never runs a builtin, so a name means the same here as
+# locally. Stdin is passed as descriptor 3 because a shell without job control gives background commands /dev/null.
+_INNER = (
+    "m=$1$2; shift 2; t=; trap 't=1; printf %sT \"$m\" >&2' TERM; "
+    '(exec "$@") <&3 3<&- & wait $!; r=$?; while test "$t"; do t=; wait $!; r=$?; done; exit "$r"'
+)
+
+_LIMITED = r"""
+if timeout -k 5 5 true 2>/dev/null; then
+  limited() { n=$1; shift; timeout -k 5 "$n" sh -c "$i" sh "$a" "$b" "$@" & w=; }
+else
+  limited() {
+    n=$1; shift
+    { set -m; } 2>/dev/null
+    (exec "$@") <&3 3<&- & c=$!
+    { set +m; } 2>/dev/null
+    (
+      exec 3<&-
+      end() { kill -$1 -$c || kill -$1 $c; }
+      p=0; trap 'kill $!; exit $p' TERM
+      sleep "$n" & wait $!
+      p=9; end TERM
+      sleep 5 & wait $!
+      end KILL; exit 9
+    ) </dev/null >/dev/null 2>&1 & w=$!
+  }
+fi
+run() {
+  t= c=
+  trap 't=1; x=1; kill "${c:-$!}"' TERM
+  limited "$@"
+  c=${c:-$!}
+  wait $c; r=$?
+  while test "$t"; do t=; wait $c; r=$?; done
+  if test "$w"; then
+    kill $w 2>/dev/null
+    wait $w
+    if test $? = 9; then printf %sT "$a$b" >&2; r=124; fi
+  fi
+  if test "$x"; then exit 143; fi
+}
+"""
+
+
+class Mark:
+    """What separates our bytes from a login banner's, and one command's from the next one's.
+
+    It is printed in two halves, so that a shell which echoes its command line does not print it.
+    """
+
+    def __init__(self) -> None:
+        self.halves = (secrets.token_hex(8), secrets.token_hex(8))
+        mark = "".join(self.halves).encode()
+        self.start = mark + b"S"
+        self.timed_out = mark + b"T"
+        self.end = re.compile(re.escape(mark) + rb"E(\d+);")
+
+
+def quote(word: str | bytes) -> bytes:
+    """Quote one word for POSIX `sh`; any bytes but NUL survive.
+
+    Raises:
+        ConfigurationError: It holds a NUL, which no process can be given.
+    """
+    data = word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+    if b"\0" in data:
+        raise ConfigurationError("an argument of a command", "it holds a NUL byte", "No process can be given one.")
+    if _PLAIN.match(data):
+        return data
+    return b"'" + data.replace(b"'", b"'\"'\"'") + b"'"
+
+
+def script(commands: Sequence[Command], limits: Sequence[float], mark: Mark) -> bytes:
+    """Write the POSIX `sh` text that runs commands in turn, each with its time limit.
+
+    One command writes straight to stdout and stderr, after a start mark on each, and its status is the script's. Of
+    several, each one's output is followed by an end mark, with the status on stdout's. Only the first reads stdin.
+
+    Args:
+        commands: What to run.
+        limits: Seconds for each of them; rounded up to whole seconds, as not every `timeout` knows fractions.
+        mark: The marks of this execution.
+    """
+    first, second = (half.encode() for half in mark.halves)
+    text = [
+        b"a=%s b=%s x=" % (first, second),
+        b'printf %sS "$a$b"; printf %sS "$a$b" >&2',
+        b"exec 3<&0",
+        b"i=" + quote(_INNER),
+        _LIMITED.replace("-k 5", f"-k {KILL_AFTER}").encode(),
+    ]
+    for number, (command, limit) in enumerate(zip(commands, limits, strict=True)):
+        words = b" ".join(quote(word) for word in command.argv)
+        if number:
+            text.append(b"exec 3</dev/null")
+        text.append(b"run %d %s" % (max(1, math.ceil(limit)), words))
+        if len(commands) > 1:
+            text.append(b'printf "%sE%s;" "$a$b" "$r"; printf "%sE%s;" "$a$b" "$r" >&2')
+    text.append(b'exit "$r"' if len(commands) == 1 else b"exit 0")
+    return b"\n".join(text)
+
+
+def login_line(text: bytes) -> str:
+    """Wrap POSIX `sh` text for a login shell of any kind.
+
+    Args:
+        text: The text; it must not end in a newline, which a command substitution would swallow.
+
+    Raises:
+        LimitExceeded: It would be longer than the kernel takes as one argument.
+    """
+    line = _LOGIN % _UNSAFE.sub(lambda found: _SHORT.get(found[0], b"\\0%03o" % found[0][0]), text)
+    if len(line) > LONGEST:
+        raise LimitExceeded(
+            "a remote command", f"{len(line)} bytes, where {LONGEST} are the most", "Send what is long on stdin."
+        )
+    return line.decode("ascii")

@@ -1,0 +1,19 @@
+# TAG COPY NAME OFFSET LIMIT: a piece of a file of a job that may still run. A negative offset counts from the end.
+tag=$1 copy=$2 name=$3 offset=$4 limit=$5
+enter
+present "$tag" || { say nothing; exit 0; }
+case $name in
+stdout | stderr) file=$tag/c/$copy/$name ;;
+*) file=$tag/c/$copy/work/$name ;;
+esac
+linkless "$file" || { say link; exit 0; }
+ended=0
+if [ -f "$tag/c/$copy/record" ]; then
+  read -r _ _ _ end _ <"$tag/c/$copy/record"
+  [ "$end" = - ] || ended=1
+fi
+[ -f "$file" ] || { say absent "$ended"; exit 0; }
+size=$(wc -c <"$file")
+if [ "$offset" -lt 0 ]; then offset=$((size + offset)); [ "$offset" -ge 0 ] || offset=0; fi
+say data "$offset" $((size)) "$ended"
+tail -c "+$((offset + 1))" "$file" | head -c "$limit"

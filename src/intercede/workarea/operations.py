@@ -1,0 +1,300 @@
+"""What is done to submissions on the submit host, as steps: each yields one command, so each is one execution."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from intercede.errors import ParseError, SchedulerUnavailable
+from intercede.workarea.programs import program
+from intercede.workarea.scheduler import Observation, Scheduler, numbers
+from intercede.workarea.sections import Section, must_exist, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from intercede.steps import Steps
+
+__all__ = ["Area", "Chunk", "Known", "Record", "StatusAnswer", "SubmitAnswer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One part of a submission: a native job of its own.
+
+    Attributes:
+        first: Its first copy.
+        count: Its number of copies.
+        fate: `known`, `unknown`, `refused`, `abandoned` or `never`.
+        answer: The scheduler's words.
+        returncode: Of the submit command, where it failed.
+    """
+
+    first: int
+    count: int
+    fate: str
+    answer: str = ""
+    returncode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswer:
+    """What the submit program said: `here` (with what came of each part), `gone` (purged) or `conflict`."""
+
+    verdict: str
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A submission as the work area remembers it."""
+
+    tag: str
+    purged: bool
+    meta: dict[str, object]
+    keys: str
+    purged_copies: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def copies(self) -> int:
+        """How many copies were asked for."""
+        return sum(chunk.count for chunk in self.chunks)
+
+    @property
+    def resource(self) -> str:
+        """Whose it is."""
+        return str(self.meta.get("resource", ""))
+
+    @property
+    def submitted(self) -> datetime:
+        """When it was sent, by the sender's clock."""
+        stamp = self.meta.get("submitted", 0)
+        return datetime.fromtimestamp(float(stamp) if isinstance(stamp, int | float) else 0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a job wrote of itself.
+
+    Attributes:
+        attempt: Which run of the job.
+        started: When the payload started.
+        ended: When it ended; None while it runs, or if the job was ended without warning.
+        exit_code: Of the payload.
+        signal: That ended the payload.
+        flag: `cancelled` (never started), `walltime` or `terminated` (the job was told to end).
+        cpu: Seconds of processor time.
+        node: Where.
+    """
+
+    attempt: int
+    started: datetime | None
+    ended: datetime | None
+    exit_code: int | None
+    signal: int | None
+    flag: str
+    cpu: float | None
+    node: str
+
+
+@dataclass(slots=True)
+class StatusAnswer:
+    """What the sources said of the jobs asked for.
+
+    Attributes:
+        queue: By native identifier.
+        history: By native identifier; of jobs that the queue lacks.
+        history_answers: Whether the history answered, or the site keeps none.
+        complaint: What it said if not.
+        records: By (tag, copy), of jobs that the queue lacks or shows as ended.
+        cancelled: (tag, copy) of jobs that we ordered to end.
+        purged: (tag, copy) of jobs whose files are gone.
+        seen: (tag, copy) for which the records were looked at.
+    """
+
+    queue: dict[str, Observation] = field(default_factory=dict)
+    history: dict[str, Observation] = field(default_factory=dict)
+    history_answers: bool = True
+    complaint: str = ""
+    records: dict[tuple[str, int], Record] = field(default_factory=dict)
+    cancelled: set[tuple[str, int]] = field(default_factory=set)
+    purged: set[tuple[str, int]] = field(default_factory=set)
+    seen: set[tuple[str, int]] = field(default_factory=set)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _when(text: str) -> datetime | None:
+    seconds = _number(text)
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < 10**11 else None
+
+
+def _cpu(text: str) -> float | None:
+    """Read `0m1.20s,0m0.30s`, as times(1) of the shell prints it."""
+    total = 0.0
+    try:
+        for part in text.split(","):
+            minutes, _, seconds = part.rstrip("s").partition("m")
+            total += int(minutes) * 60 + float(seconds.replace(",", "."))
+    except ValueError:
+        return None
+    return total
+
+
+def read_record(words: Sequence[str]) -> Record | None:
+    """Read the words of a record; None for what is none."""
+    if len(words) < 10 or words[0] != "v1":
+        return None
+    _, attempt, started, ended, code, signal, flag, cpu, node = words[:9]
+    return Record(
+        _number(attempt) or 1,
+        _when(started),
+        _when(ended),
+        _number(code),
+        _number(signal),
+        "" if flag == "-" else flag,
+        _cpu(cpu),
+        node,
+    )
+
+
+def _chunk(section: Section, asked: str) -> Chunk:
+    try:
+        _, first, count, fate, *rest = section.words
+        return Chunk(int(first), int(count), fate, section.body, int(rest[0]) if rest else 0)
+    except ValueError as error:
+        raise ParseError(asked, f"a part reads {' '.join(section.words)!r}", text=section.body) from error
+
+
+def _known(said: Iterable[Section], asked: str) -> list[Known]:
+    found: list[Known] = []
+    fields: dict[str, str] = {}
+    chunks: list[Chunk] = []
+
+    def close() -> None:
+        if not fields:
+            return
+        try:
+            meta = json.loads(fields["meta"])
+        except ValueError:
+            meta = {}
+        purged = tuple(numbers(fields.get("purged", "")))
+        keys = fields.get("keys", "")
+        meta = meta if isinstance(meta, dict) else {}
+        found.append(Known(fields["tag"], fields["where"] == "gone", meta, keys, purged, tuple(chunks)))
+
+    for section in said:
+        if section.head == "submission" and len(section.words) == 3:
+            close()
+            fields = {"tag": section.words[1], "where": section.words[2], "meta": section.body}
+            chunks = []
+        elif section.head == "chunk":
+            chunks.append(_chunk(section, asked))
+        else:
+            fields[section.head] = section.body
+    close()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """The work area of one scheduler on one submit host, and the nonce of the next command."""
+
+    path: str
+    scheduler: Scheduler
+    nonce: str
+
+    @property
+    def _place(self) -> tuple[str, str, str]:
+        return (self.nonce, self.path, self.scheduler.name)
+
+    def submit(
+        self, tag: str, digest: str, copies: int, words: Sequence[str], stdin: bytes | Iterable[bytes], seconds: float
+    ) -> Steps[SubmitAnswer]:
+        """Send a submission, at most once; a concurrent one of the same tag is waited for, half the time."""
+        arguments = (tag, digest, str(copies), str(int(seconds / 2)), *words)
+        command = program("submit", self.scheduler.shell, self._place, *arguments, stdin=stdin, repeatable=False,
+                          time_limit=seconds)  # fmt: skip
+        (answer,) = yield (command,)
+        asked = f"submit {tag}"
+        said = sections(self.nonce, answer, asked)
+        if not said:
+            raise ParseError(asked, "no verdict", text=answer.text)
+        return SubmitAnswer(said[0].head, tuple(_chunk(each, asked) for each in said if each.head == "chunk"))
+
+    def status(self, jobs: Sequence[tuple[str, int, str, bool]], seconds: float) -> Steps[StatusAnswer]:
+        """Ask for jobs, as (tag, copy, native, whether their end is known already)."""
+        lines = (f"{tag} {copy} {native}{' known' if known else ''}\n" for tag, copy, native, known in jobs)
+        names = "".join(lines).encode()
+        command = program("status", self.scheduler.shell, self._place, stdin=names, time_limit=seconds)
+        (answer,) = yield (command,)
+        said = sections(self.nonce, answer, "status")
+        found = StatusAnswer()
+        if said and said[0].head == "nothing":
+            return found
+        by_head = {section.head: section for section in said}
+        ask, history = self.scheduler.sources
+        ended = by_head.get("queued")
+        if ended is None or "queue" not in by_head:
+            raise ParseError("status", "the queue's part is missing", text=answer.text)
+        if ended.words[1:] != ("0",):
+            raise SchedulerUnavailable(ask, ended.body or f"exit code {ended.words[-1]}", "Try again later.")
+        found.queue = self.scheduler.read_queue(by_head["queue"].body)
+        if (closing := by_head.get("historied")) is not None:
+            found.history = self.scheduler.read_history(by_head["history"].body)
+            if closing.words[1:] != ("0",) and not self.scheduler.history_is_off(closing.body):
+                found.history_answers = False
+                found.complaint = f"{history}: {closing.body}"
+        if "records" in by_head:
+            _read_records(by_head["records"].body, found)
+        return found
+
+    def find(self, tag: str, seconds: float, *, abandon: bool = False) -> Steps[Known]:
+        """Ask for one submission; raises `NotFound`."""
+        command = program("find", self.scheduler.shell, self._place, tag, str(int(abandon)), time_limit=seconds)
+        (answer,) = yield (command,)
+        asked = f"find {tag}"
+        return _known(must_exist(sections(self.nonce, answer, asked), asked), asked)[0]
+
+    def listing(self, tombstone_days: int, seconds: float) -> Steps[list[Known]]:
+        """Ask for all submissions, of whatever resource."""
+        command = program("list", self.scheduler.shell, self._place, str(tombstone_days), time_limit=seconds)
+        (answer,) = yield (command,)
+        said = sections(self.nonce, answer, "list")
+        return [] if said and said[0].head == "nothing" else _known(said, "list")
+
+    def order(self, name: str, lines: Iterable[str], seconds: float) -> Steps[dict[tuple[str, ...], tuple[str, str]]]:
+        """Run `cancel`, `release` or `purge`: gives what was said of each line, by its words: (verdict, text)."""
+        stdin = "".join(f"{line}\n" for line in lines).encode()
+        command = program(name, self.scheduler.shell, self._place, stdin=stdin, time_limit=seconds)
+        (answer,) = yield (command,)
+        said = must_exist(sections(self.nonce, answer, name), name)
+        return {section.words[1:-1]: (section.words[-1], section.body) for section in said}
+
+    def renew(self, stdin: bytes | Iterable[bytes], seconds: float) -> Steps[set[tuple[str, int]]]:
+        """Replace secrets: gives the (tag, copy) whose files were."""
+        command = program("renew", self.scheduler.shell, self._place, stdin=stdin, time_limit=seconds)
+        (answer,) = yield (command,)
+        said = must_exist(sections(self.nonce, answer, "renew"), "renew")
+        return {(each.words[1], int(each.words[2])) for each in said if each.head == "renewed"}
+
+
+def _read_records(text: str, found: StatusAnswer) -> None:
+    for line in text.split("\n"):
+        words = line.split()
+        if len(words) < 4 or not words[1].isdigit():
+            continue
+        job = (words[0], int(words[1]))
+        found.seen.add(job)
+        if words[2] == "cancelled":
+            found.cancelled.add(job)
+        elif words[2] == "purged":
+            found.purged.add(job)
+        record = read_record(words[3:])
+        if record is not None:
+            found.records[job] = record

@@ -1,0 +1,71 @@
+# Every program starts here: ARGS are NONCE AREA SCHEDULER and then its own.
+# What a program says is framed by lines that start with the nonce, which nothing on this host can know beforehand.
+ic_nonce=$1 ic_area=$2 ic_scheduler=$3
+shift 3
+ic_umask=$(umask)
+umask 077
+say() { printf '%s %s\n' "$ic_nonce" "$*"; }
+give_up() { say cannot; printf '%s\n' "$1"; say end; exit 0; }
+# Enters the store of this scheduler in the work area; `create` makes it, `any` goes on without it.
+enter() {
+  case $ic_area in
+  /*) ;;
+  "~/"*) ic_area=$HOME/${ic_area#"~/"} ;;
+  *) ic_area=$HOME/$ic_area ;;
+  esac
+  if [ "${1-}" = create ] && [ ! -d "$ic_area/$ic_scheduler/.new" ]; then
+    ic_said=$( { mkdir -p "$ic_area" && mkdir -p "$ic_area/$ic_scheduler/.new" "$ic_area/$ic_scheduler/.gone" &&
+      [ -e "$ic_area/$ic_scheduler/.layout" ] || echo 1 >"$ic_area/$ic_scheduler/.layout"; } 2>&1) || give_up "$ic_said"
+  fi
+  ic_store=
+  if ! cd "$ic_area/$ic_scheduler" 2>/dev/null; then
+    [ "${1-}" != any ] || return 0
+    say nothing
+    say end
+    exit 0
+  fi
+  ic_store=$(pwd -P)
+  read -r ic_layout 2>/dev/null <.layout || ic_layout=1
+  [ "$ic_layout" = 1 ] || { say layout "$ic_layout"; say end; exit 0; }
+}
+# A submission's directory must be one, not a link to one.
+present() { [ -n "$ic_store" ] && [ -d "$1" ] && [ ! -L "$1" ]; }
+# Whether a relative path has no link among its parts ($2: how many leading parts to trust is none).
+linkless() {
+  ic_rest=$1 ic_seen=.
+  while [ -n "$ic_rest" ]; do
+    ic_seen=$ic_seen/${ic_rest%%/*}
+    [ ! -L "$ic_seen" ] || return 1
+    case $ic_rest in */*) ic_rest=${ic_rest#*/} ;; *) ic_rest= ;; esac
+  done
+}
+# The parts of a submission and what came of each: `chunk FIRST COUNT known|unknown|abandoned|never`, then the
+# scheduler's own words where they are known.
+chunks() {
+  ic_first=0
+  read -r ic_total ic_size <"$1/size" || return 1
+  while [ "$ic_first" -lt "$ic_total" ]; do
+    ic_count=$((ic_total - ic_first))
+    [ "$ic_count" -le "$ic_size" ] || ic_count=$ic_size
+    chunk "$1" "$ic_first" "$ic_count"
+    ic_first=$((ic_first + ic_count))
+  done
+}
+chunk() {
+  if [ -f "$1/chunk/$2" ]; then
+    say chunk "$2" "$3" known
+    cat "$1/chunk/$2"
+  elif [ -d "$1/chunk/$2.abandoned" ]; then say chunk "$2" "$3" abandoned
+  elif [ -d "$1/chunk/$2.began" ]; then say chunk "$2" "$3" unknown
+  else say chunk "$2" "$3" never; fi
+}
+# Writes a file whole or not at all.
+write() { printf '%s\n' "$2" >"$1.$$" && mv -f "$1.$$" "$1"; }
+# The native name of a part's job.
+named() { if [ "$2" = 0 ]; then echo "ic-$1"; else echo "ic-$1+$2"; fi; }
+# A part that began without a recorded outcome may be known to the scheduler by its name.
+recover() {
+  ic_said=$(ic_named "$(named "$1" "$2")" "$1") || return 1
+  [ -n "$ic_said" ] || return 1
+  write "$1/chunk/$2" "$ic_said"
+}

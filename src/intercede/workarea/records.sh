@@ -1,0 +1,35 @@
+# Reads the jobs' own records; wants lines `TAG COPY …` in ic_wanted; gives `TAG COPY cancelled|purged|- RECORD`.
+# A link in the place of a submission's or a job's directory, or of a record, is not followed.
+links() { xargs sh -c 'depth=$1; shift; [ "$#" = 0 ] || find "$@" -maxdepth "$depth" -type l' sh "$1" 2>/dev/null; }
+records() {
+  [ -n "$ic_store" ] || return 0
+  ic_tags=$(printf '%s\n' "$ic_wanted" | cut -d' ' -f1 | sort -u)
+  {
+    for ic_tag in $ic_tags; do if [ -e "$ic_tag" ]; then echo "./$ic_tag"; fi; done | links 1
+    for ic_tag in $ic_tags; do if [ -e "$ic_tag/c" ]; then echo "./$ic_tag/c"; fi; done | links 2
+    printf '\n%s\n' "$ic_wanted"
+  } | awk '
+    !wanted && $0 == "" { wanted = 1; next }
+    !wanted { linked[$0] = 1; next }
+    function among(tag, copy, list,    i, n, r, m, e, key, file, line) {
+      key = tag "/" list; file = "./" key
+      if (!(key in orders)) { orders[key] = ""
+        if (!(file in linked)) { while ((getline line < file) > 0) orders[key] = orders[key] "," line; close(file) } }
+      n = split(orders[key], r, ",")
+      for (i = 1; i <= n; i++) { m = split(r[i], e, "-"); if (m && copy >= e[1] + 0 && copy <= e[m] + 0) return 1 }
+      return 0
+    }
+    { top = "./" $1; home = top "/c/" $2; file = home "/record"
+      if ((top in linked) || ((top "/c") in linked) || (home in linked) || (file in linked)) next
+      line = "-"
+      if ((getline line < file) <= 0) line = "-"
+      close(file)
+      # a job that was ended by force has said only that it was told to
+      n = split(line, word, " ")
+      if (n > 6 && word[4] == "-" && (getline flag < (home "/.flag")) > 0) { word[7] = flag; line = word[1]
+        for (i = 2; i <= n; i++) line = line " " word[i] }
+      close(home "/.flag")
+      if (!($1 in stone)) { stone[$1] = (getline gone < (".gone/" $1 "/digest")) > 0; close(".gone/" $1 "/digest") }
+      mark = (stone[$1] || among($1, $2 + 0, "purged")) ? "purged" : among($1, $2 + 0, "cancelled") ? "cancelled" : "-"
+      print $1, $2, mark, line }'
+}

@@ -1,0 +1,15 @@
+# On stdin: a tar stream of TAG/COPY/NAME. A file is replaced where the job's secrets still are.
+enter
+fresh=.new/$ic_nonce.$$
+ic_said=$(mkdir "$fresh" 2>&1 && tar -xof - -C "$fresh" 2>&1) || { rm -rf "$fresh"; give_up "$ic_said"; }
+for file in "$fresh"/*/*/* "$fresh"/*/*/.[!.]* "$fresh"/*/*/..?*; do
+  [ -f "$file" ] || continue
+  rest=${file#"$fresh"/} name=${file##*/}
+  tag=${rest%%/*} copy=${rest#*/}
+  copy=${copy%%/*}
+  if present "$tag" && [ ! -L "$tag/secrets" ] && present "$tag/secrets/$copy"; then
+    mv -f "$file" "$tag/secrets/$copy/$name" && say renewed "$tag" "$copy"
+  fi
+done
+rm -rf "$fresh"
+say end

@@ -1,0 +1,125 @@
+# The job's own script, after the scheduler's part, which defines
+#   ic_identify ARGS…  sets ic_dir ic_first ic_index ic_attempt ic_native ic_owner ic_forward
+#   ic_admit           waits for the job's turn, where the scheduler has none of its own
+#   ic_before ic_after around the payload
+# Nothing below is exported.
+ic_mask=$(umask)
+umask 077
+ic_identify "$@"
+ic_copy=$((ic_first + ic_index)) ic_here=$ic_dir/c/$ic_copy ic_secrets=$ic_dir/secrets/$ic_copy
+ic_record() { # END CODE SIGNAL FLAG CPU
+  printf 'v1 %s %s %s %s %s %s %s %s %s %s\n' "$ic_attempt" "$ic_start" "$1" "$2" "$3" "$4" "$5" "$ic_node" "$ic_owner" \
+    "$ic_native" >"$ic_here/.record.$$" && mv -f "$ic_here/.record.$$" "$ic_here/record"
+}
+ic_among() { # COPY FILE: whether it is in one of the ranges there
+  [ -f "$2" ] && awk -v c="$1" '{ n = split($1, r, ","); for (i = 1; i <= n; i++) { m = split(r[i], e, "-")
+    if (c >= e[1] + 0 && c <= e[m] + 0) found = 1 } } END { exit !found }' "$2"
+}
+ic_finish() { # CODE SIGNAL: what the scheduler is told
+  if [ "$2" != - ]; then
+    ulimit -c 0
+    trap - "$2" 2>/dev/null
+    kill "-$2" $$ 2>/dev/null
+    exit $((128 + $2))
+  fi
+  exit "$1"
+}
+cd "$ic_dir" || exit 66
+[ ! -d "chunk/$ic_first.abandoned" ] || { echo "this submission was abandoned" >&2; exit 0; }
+[ -f "chunk/$ic_first" ] || { echo "$ic_native" >"chunk/$ic_first.$$.$ic_copy" && mv -f "chunk/$ic_first.$$.$ic_copy" "chunk/$ic_first"; }
+ic_among "$ic_copy" purged && exit 0
+ic_node=$(uname -n) ic_start=-
+ic_among "$ic_copy" cancelled || ic_admit
+ic_start=$(date +%s)
+if [ -e "$ic_here" ] || [ -L "$ic_here" ]; then rm -rf "$ic_here"; fi
+mkdir -p "$ic_here/work" || exit 73
+if ic_among "$ic_copy" cancelled; then
+  rm -rf "$ic_secrets"
+  ic_record "$ic_start" - - cancelled -
+  exit 0
+fi
+ic_record - - - - -
+for ic_name in in/* in/.[!.]* in/..?*; do
+  if [ -e "$ic_name" ] || [ -L "$ic_name" ]; then ln -s "$ic_dir/$ic_name" "$ic_here/work/"; fi
+done
+: "${HOME:=$(eval "echo ~$(id -un)")}" "${USER:=$(id -un)}" "${PATH:=/usr/local/bin:/usr/bin:/bin}"
+: "${LOGNAME:=$USER}" "${SHELL:=$(getent passwd "$USER" 2>/dev/null | cut -d: -f7)}"
+: "${SHELL:=/bin/sh}"
+export HOME USER PATH LOGNAME SHELL
+ic_nl='
+'
+# One shell waits for the payload in the foreground and has its stderr in a file of its own: a shell reports there a
+# child that a signal ended, which is how 137 as an exit code and SIGKILL are told apart (dash, bash, busybox). Of some
+# signals it says nothing (INT, PIPE, in bash also TERM): tried out on a child of ours, 128 + n is that signal then.
+ic_is_silent() { # N, with the shell's stderr in .verdict, which is empty
+  $ic_env sh -c 'ulimit -c 0; kill -"$1" $$; exit 0' sh "$1"
+  [ $? -gt 128 ] && [ ! -s "$ic_here/.verdict" ]
+}
+ic_run() (
+  # caught, not ignored: the payload gets the default actions
+  trap : HUP INT QUIT USR1 USR2 ALRM TERM
+  cd "$ic_here/work" || exit 1
+  exec 3>"$ic_here/stderr" >"$ic_here/stdout" 2>"$ic_here/.verdict" </dev/null
+  (
+    exec 2>&3 3>&-
+    umask "$ic_mask"
+    unset OLDPWD
+    # the pid of this subshell, which becomes the payload
+    sh -c 'echo "$PPID" >"$1"' sh "$ic_here/.pid"
+    set --
+    . "$ic_dir/job"
+    [ ! -f "$ic_dir/copies" ] || eval "$(sed -n "$((ic_copy + 1))p" "$ic_dir/copies")"
+    ic_payload "$@"
+  )
+  ic_code=$? ic_signal=- ic_flag=- ic_cpu=-
+  times >"$ic_here/.times"
+  { read -r _ && read -r ic_cpu; } <"$ic_here/.times" && ic_cpu=${ic_cpu% *},${ic_cpu#* }
+  if [ "$ic_code" -gt 256 ]; then # ksh93
+    ic_signal=$((ic_code - 256))
+  elif [ "$ic_code" -gt 128 ] && { [ -s "$ic_here/.verdict" ] || ic_is_silent $((ic_code - 128)); }; then
+    ic_signal=$((ic_code - 128))
+  fi
+  [ "$ic_signal" = - ] || ic_code=-
+  [ ! -f "$ic_here/.flag" ] || read -r ic_flag <"$ic_here/.flag"
+  ic_record "$(date +%s)" "$ic_code" "$ic_signal" "$ic_flag" "${ic_cpu:--}"
+  rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
+  [ -f "$ic_dir/requeue" ] && [ "$ic_flag" = terminated ] || rm -rf "$ic_secrets"
+)
+ic_told=
+ic_caught() { # NAME
+  ic_told=$1
+  case $1 in
+  TERM | INT | HUP)
+    ic_limit=0
+    [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"
+    ic_word=terminated
+    if [ "$ic_limit" -gt 0 ] && [ $(($(date +%s) - ic_start)) -ge $((ic_limit - 1)) ]; then ic_word=walltime; fi
+    [ -f "$ic_here/.flag" ] || echo "$ic_word" >"$ic_here/.flag"
+    ;;
+  esac
+  case " $ic_forward " in *" $1 "*) kill "-$1" "$(cat "$ic_here/.pid")" 2>/dev/null ;; esac
+}
+for ic_name in HUP INT QUIT USR1 USR2 ALRM TERM; do
+  # shellcheck disable=SC2064 # now is when the name is known
+  trap "ic_caught $ic_name" "$ic_name"
+done
+ic_before
+# What runs behind `&` has INT and QUIT ignored (POSIX, 2.11), and no shell can undo that; env of coreutils 8.31 can.
+# Where it cannot, the payload runs in the foreground, and signals are passed on only when it has ended.
+ic_env='env --default-signal=INT,QUIT'
+if $ic_env true 2>/dev/null; then
+  ic_run &
+  ic_child=$!
+  while :; do
+    ic_told=
+    wait "$ic_child"
+    [ -n "$ic_told" ] || break
+  done
+else
+  ic_env=env
+  ic_run
+fi
+ic_after
+read -r _ _ _ ic_end ic_code ic_signal _ <"$ic_here/record"
+if [ "$ic_end" = - ]; then exit 70; fi
+ic_finish "$ic_code" "$ic_signal"

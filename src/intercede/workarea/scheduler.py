@@ -1,0 +1,140 @@
+"""What the command language of one batch system must provide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from intercede.answers import Capacity, JobState, Reason
+    from intercede.errors import IntercedeError
+    from intercede.model import JobDescription, JobRef
+    from intercede.settings import ResourceSettings
+    from intercede.steps import Steps
+
+__all__ = ["Observation", "Scheduler", "ranges"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one source says of one job, in our words where it has a word.
+
+    Attributes:
+        native: The scheduler's identifier.
+        word: The system's own word for the state.
+        state: Ours.
+        name: The native job name, where the source tells it: it must be the submission's.
+    """
+
+    native: str
+    word: str
+    state: JobState
+    reason: Reason | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: str = ""
+    node: str | None = None
+    queue: str | None = None
+    submitted: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    walltime: timedelta | None = None
+    name: str = ""
+
+
+class Scheduler(Protocol):
+    """A command language: shell functions for the submit host, and the reading of what they print.
+
+    `shell` defines, for the programs of the work area: `ic_limit` (the most copies that one native job may have),
+    `ic_submit DIRECTORY NAME FIRST COUNT WORDS…`, `ic_refused TEXT` (whether an answer means for certain that nothing
+    was queued), `ic_named NAME` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue` and
+    `ic_history` (identifiers on stdin, a line `ID|WORD|…` a job), `ic_ended` (a pattern: words of jobs that will not
+    run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is its part of the job's
+    script. `docs/how-to/add-a-scheduler.md` goes through all of them.
+    """
+
+    name: ClassVar[str]
+    sources: ClassVar[tuple[str, str]]
+    """How the queue and the history are called in a status: `("squeue", "sacct")`."""
+    reasons: ClassVar[frozenset[Reason]]
+    """The reasons that it can tell."""
+    reserves: ClassVar[frozenset[str]]
+    """The fields of `Resources` that it can reserve."""
+    shell: ClassVar[str]
+    job_shell: ClassVar[str]
+
+    def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
+        """Words for `ic_submit`.
+
+        Raises:
+            UnsupportedError: A field cannot be honoured.
+        """
+        ...
+
+    def files(self) -> dict[str, bytes]:
+        """More files of a submission, by name."""
+        ...
+
+    def native(self, answer: str, index: int) -> str:
+        """The identifier of the job with that index, from `ic_submit`'s answer.
+
+        Raises:
+            ParseError: There is none in it.
+        """
+        ...
+
+    def first_of(self, ref: JobRef) -> int:
+        """The first copy of the part that a job belongs to.
+
+        Raises:
+            InvalidReference: The identifier cannot be one of this scheduler, or not of that copy.
+        """
+        ...
+
+    def refusal(self, answer: str, returncode: int) -> IntercedeError:
+        """What a refused submission means."""
+        ...
+
+    def read_queue(self, text: str) -> dict[str, Observation]:
+        """Read what `ic_queue` printed; lines that make no sense are left out and logged."""
+        ...
+
+    def read_history(self, text: str) -> dict[str, Observation]:
+        """Read what `ic_history` printed."""
+        ...
+
+    def history_is_off(self, complaint: str) -> bool:
+        """Whether a complaint of `ic_history` means that the site keeps none at all."""
+        ...
+
+    def order_words(self, refs: Sequence[JobRef]) -> tuple[str, ...]:
+        """Jobs of one part, in as few words as `ic_cancel` and `ic_release` take."""
+        ...
+
+    def capacity(self, settings: ResourceSettings) -> Steps[Capacity]:
+        """Ask for the queues."""
+        ...
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Write numbers as `0-9,12`."""
+    said: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if said and said[-1][1] == number - 1:
+            said[-1][1] = number
+        else:
+            said.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in said)
+
+
+def numbers(text: str) -> list[int]:
+    """Read `0-9,12`, with lines joined; what is no number is left out."""
+    found: set[int] = set()
+    for part in text.replace("\n", ",").split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            found.update(range(int(first), min(int(last or first), int(first) + 10_000_000) + 1))
+    return sorted(found)

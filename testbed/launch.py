@@ -1,0 +1,201 @@
+"""Bringing stacks up, finding those that are up, and clearing away what killed runs left behind."""
+
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from testbed.engine import Engine, find_engine
+from testbed.errors import TestbedError
+from testbed.images import ensure_image, stack_image
+from testbed.manifest import REPOSITORY, StackSpec, find_stack
+from testbed.stack import HOST, NODE, Stack, StackState, discard, stack_dir, write_ssh_files
+from testbed.state import (
+    LABEL,
+    OWNER_LABEL,
+    STATE_LABEL,
+    Container,
+    is_abandoned,
+    is_kept,
+    leftovers,
+    new_run_id,
+    parse_containers,
+    process_owner,
+    runs_dir,
+    set_owner,
+)
+
+READY_TIMEOUT = 180.0
+SSH_TIMEOUT = 20.0
+
+
+def _quiet(message: str) -> None:
+    del message
+
+
+def tell(message: str) -> None:
+    """Tell a person, on stderr, what is going on."""
+    print(f"testbed: {message}", file=sys.stderr, flush=True)
+
+
+def start(
+    name: str,
+    *,
+    run: str | None = None,
+    owner: str | None = None,
+    say: Callable[[str], None] = _quiet,
+    show: bool = False,
+) -> Stack:
+    """Bring a stack up and wait until its scheduler answers and a trivial job has passed its accounting.
+
+    A first start builds the image, which takes a minute or two; later ones take a few seconds.
+
+    Args:
+        name: Which stack of the manifest.
+        run: The run it belongs to; one of its own by default.
+        owner: Who closes it (see `process_owner`); this process by default. Once the owner is gone, the next run of
+            anything here removes the stack.
+        say: Told of what takes long.
+        show: Let what a build prints through.
+
+    Raises:
+        TestbedError: There is no engine or no such stack, it did not come up (with its last words), or it is not the
+            version that the manifest promises.
+    """
+    spec = find_stack(name)
+    engine = find_engine()
+    sweep(engine)
+    image = ensure_image(engine, spec, say, show=show)
+    run = run or new_run_id()
+    directory = stack_dir(runs_dir() / run, name)
+    owner = owner or process_owner()
+    set_owner(directory.parent, owner)
+    container = f"intercede-testbed-{run}-{name}"
+    try:
+        return _launch(engine, spec, StackState(name, run, container, image, 0), directory, owner)
+    except BaseException:
+        engine.remove([container])
+        discard(directory)
+        raise
+
+
+def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path, owner: str) -> Stack:
+    labels = {LABEL: state.run, OWNER_LABEL: owner, STATE_LABEL: str(directory.parent)}
+    engine.run(
+        *("run", "--detach", "--name", state.container, "--hostname", "testbed"),
+        *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
+        *("--publish", f"{HOST}::22", "--tmpfs", "/small:size=1m,mode=1777", "--env", f"TESTBED_SHAPE={spec.shape}"),
+        # SELinux would hide the repository; relabelling a person's checkout is not ours to do
+        *("--volume", f"{REPOSITORY}:/src:ro", "--security-opt", "label=disable", state.image),
+        timeout=READY_TIMEOUT,
+    )
+    published = engine.run("port", state.container, "22/tcp").stdout.decode().split()[0]
+    port = int(published.rpartition(":")[2])
+    stack = Stack(spec, StackState(state.stack, state.run, state.container, state.image, port), directory, engine)
+    _provision(engine, stack)
+    _wait_for_sshd(port)
+    # Last: whoever sees it may use the stack
+    stack.state.save(directory)
+    return stack
+
+
+def _provision(engine: Engine, stack: Stack) -> None:
+    """Make this run's credentials, hand them over on stdin and wait for the stack to be ready."""
+    password = stack.directory / "password"
+    password.touch(mode=0o600)
+    password.write_text(secrets.token_urlsafe(18))
+    key = stack.key()
+    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"testbed {stack.name}", "-f", str(key)]
+    subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
+    given = key.with_suffix(".pub").read_text().strip() + "\n" + stack.password + "\n"
+    done = stack.exec([NODE, "provision"], input=given.encode(), check=False, timeout=READY_TIMEOUT)
+    if done.returncode:
+        said = engine.run("logs", "--tail", "40", stack.state.container, check=False)
+        words = (done.stderr + said.stdout + said.stderr).decode(errors="replace")
+        raise TestbedError(f"{stack.name} did not come up:\n{words}")
+    version, *host_keys = done.stdout.decode().splitlines()
+    if version != f"version {stack.version}":
+        raise TestbedError(f"the manifest says that {stack.name} is {stack.version}, but it says {version!r}")
+    write_ssh_files(stack, host_keys)
+
+
+def _wait_for_sshd(port: int) -> None:
+    until = time.monotonic() + SSH_TIMEOUT
+    while True:
+        try:
+            with socket.create_connection((HOST, port), timeout=2) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > until:
+            raise TestbedError(f"no sshd answers on {HOST}:{port}")
+        time.sleep(0.1)
+
+
+def running() -> Iterator[Stack]:
+    """Find the stacks that are up, the latest first, whoever owns them."""
+    states = sorted(runs_dir().glob("*/*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in states:
+        stack = Stack.attach(path.parent)
+        description = find_engine().inspect([stack.state.container])
+        if description and description[0]["State"].get("Running"):
+            yield stack
+
+
+def find_running(name: str) -> Stack:
+    """Find the latest stack of a name that is up.
+
+    Raises:
+        TestbedError: There is none.
+    """
+    for stack in running():
+        if stack.name == name:
+            return stack
+    raise TestbedError(f"{name} is not up: python -m testbed up {name} --keep")
+
+
+def find_reusable(name: str) -> Stack | None:
+    """Find a stack of a name that is kept up by hand and is what `start` would bring up now."""
+    image = stack_image(find_stack(name))
+    for stack in running():
+        if stack.name == name and stack.state.image == image and is_kept(stack.directory.parent):
+            return stack
+    return None
+
+
+def close_run(run: str) -> None:
+    """Remove every stack of a run, whether or not it came up, and its credentials."""
+    engine = find_engine()
+    engine.remove([container.ident for container in _ours(engine) if container.run == run])
+    shutil.rmtree(runs_dir() / run, ignore_errors=True)
+
+
+def _ours(engine: Engine) -> list[Container]:
+    return parse_containers(engine.labelled(LABEL), runs_dir())
+
+
+def sweep(engine: Engine, *, kept: bool = False, everything: bool = False) -> int:
+    """Remove what runs left behind whose owner is gone.
+
+    Args:
+        engine: Whose containers.
+        kept: Remove also what was brought up to be kept.
+        everything: Remove also what another process is using.
+
+    Returns:
+        How many containers it removed.
+    """
+    containers = _ours(engine)
+    doomed = {container.ident for container in leftovers(containers)}
+    doomed |= {c.ident for c in containers if everything or (kept and is_kept(c.state))}
+    engine.remove(sorted(doomed))
+    busy = {container.state for container in containers if container.ident not in doomed}
+    for directory in set(runs_dir().iterdir()) - busy:
+        if is_kept(directory) or is_abandoned(directory):
+            shutil.rmtree(directory, ignore_errors=True)
+    return len(doomed)

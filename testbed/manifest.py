@@ -1,0 +1,113 @@
+"""The manifest of stacks, and what an image is made of."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import TestbedError
+
+HERE = Path(__file__).parent
+MANIFEST = HERE / "stacks.toml"
+IMAGES = HERE / "images"
+REPOSITORY = HERE.parent
+
+# Extras of the library that its tests need inside a container, where it has them
+EXTRAS = ("ssh", "testing")
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """One line of the manifest: a system in one version and one configuration.
+
+    Attributes:
+        name: What it is called on the command line and in tests.
+        system: The folder under `images/`.
+        suite: The Debian release the image is built from.
+        version: What the system must say that it is.
+        shape: The configuration; "plain" unless the manifest says otherwise.
+        scheme: What follows `ssh+` in the URL.
+        daemons: What may be stopped, started, frozen and thawed.
+    """
+
+    name: str
+    system: str
+    suite: str
+    version: str
+    shape: str
+    scheme: str
+    daemons: tuple[str, ...]
+
+
+def parse_manifest(text: str) -> dict[str, StackSpec]:
+    """Read a manifest.
+
+    Raises:
+        TestbedError: It is not TOML, or a stack lacks a field, has one too many or names a system that is not there.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TestbedError(f"the manifest of stacks is not TOML: {error}") from error
+    systems = document.get("systems", {})
+    return {name: _parse_stack(name, entry, systems) for name, entry in document.get("stacks", {}).items()}
+
+
+def _parse_stack(name: str, entry: dict[str, Any], systems: dict[str, dict[str, Any]]) -> StackSpec:
+    try:
+        system = systems[entry["system"]]
+        fields = {"shape": "plain"} | entry
+        return StackSpec(name=name, scheme=system["scheme"], daemons=tuple(system["daemons"]), **fields)
+    except (KeyError, TypeError) as error:
+        raise TestbedError(f"the manifest's stack {name!r} is wrong: {error}") from error
+
+
+def load_manifest() -> dict[str, StackSpec]:
+    """Read the repository's own manifest, `stacks.toml`.
+
+    Raises:
+        TestbedError: As `parse_manifest`.
+    """
+    return parse_manifest(MANIFEST.read_text(encoding="utf-8"))
+
+
+def find_stack(name: str) -> StackSpec:
+    """Find one stack of the manifest.
+
+    Raises:
+        TestbedError: There is none of that name; the message lists those there are.
+    """
+    stacks = load_manifest()
+    if name not in stacks:
+        raise TestbedError(f"no stack {name!r} in {MANIFEST.name}; there are: {', '.join(sorted(stacks))}")
+    return stacks[name]
+
+
+def content_hash(files: Iterable[Path], *extra: str) -> str:
+    """Hash what an image is built from: folders and files (names, modes, contents) and some strings.
+
+    Where the files lie does not count, nor in which order they are given.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for root in sorted(files, key=lambda path: path.name):
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file():
+                name = path.relative_to(root.parent).as_posix()
+                executable = bool(path.stat().st_mode & 0o100)
+                content = path.read_bytes()
+                digest.update(f"{name}\0{executable}\0{len(content)}\0".encode() + content)
+    for text in extra:
+        digest.update(f"{len(text)}\0{text}".encode())
+    return digest.hexdigest()[:12]
+
+
+def requirements(pyproject: str) -> list[str]:
+    """List what must be installed to run the library's tests: its dependencies and those of its test extras."""
+    project = tomllib.loads(pyproject)["project"]
+    extras = project.get("optional-dependencies", {})
+    return sorted({*project.get("dependencies", []), *(line for name in EXTRAS for line in extras.get(name, []))})

@@ -1,0 +1,131 @@
+"""What a bare machine needs first: an engine that works, and Debian's base images where no registry answers."""
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from testbed.engine import Engine, containers_conf, find_engine
+from testbed.errors import TestbedError
+from testbed.state import state_root
+
+PACKAGES = "podman buildah runc crun netavark aardvark-dns iptables uidmap catatonit mmdebstrap debian-archive-keyring"
+BASE = "docker.io/library/debian"
+# In seconds, for one release of 30 MB; that none answered is remembered
+PULL_PATIENCE = 60.0
+CAP_SYS_RESOURCE = 24
+# podman raises its own limit of processes to kernel.pid_max and cannot ask for more than that afterwards
+MAX_PROCESSES = 30000
+MAX_FILES = 20000
+
+
+def setup_machine(say: Callable[[str], None]) -> Engine:
+    """Make sure that a container engine works, installing and configuring podman as far as needed.
+
+    Installs only as root, with apt-get, and only if neither podman nor docker works.
+
+    Raises:
+        TestbedError: There is no engine and none can be installed; the message says why.
+    """
+    if shutil.which("podman") is None and not _docker_works():
+        _install(say)
+    if shutil.which("podman") is not None:
+        text = podman_conf()
+        if text and not containers_conf().exists():
+            say(f"podman needs its own configuration on this machine: {containers_conf()}")
+            containers_conf().write_text(text)
+    find_engine.cache_clear()
+    return find_engine()
+
+
+def _docker_works() -> bool:
+    docker = Engine("docker")
+    return shutil.which("docker") is not None and docker.run("info", check=False).returncode == 0
+
+
+def _install(say: Callable[[str], None]) -> None:
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise TestbedError("neither podman nor docker works here, and only root on Debian can have podman installed")
+    say("installing podman with apt-get")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for argv in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES.split()]):
+        done = subprocess.run(["apt-get", "-qq", *argv], env=env, capture_output=True, text=True)
+        if done.returncode:
+            raise TestbedError(f"apt-get {argv[0]} failed:\n{done.stderr[-2000:]}")
+
+
+def podman_conf() -> str:
+    """Write what podman cannot do without on this machine: nothing on most.
+
+    Seen on a virtual machine whose root has no CAP_SYS_RESOURCE (podman raises limits by default, and fails), with
+    cgroups v1 and v2 mixed (crun 1.8 refuses them, runc does not) and no systemd (what manages cgroups and events by
+    default).
+    """
+    containers, engine = [], []
+    if os.geteuid() == 0 and not _has_capability(CAP_SYS_RESOURCE):
+        files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], MAX_FILES)
+        containers.append(f'default_ulimits = ["nofile={files}:{files}", "nproc={MAX_PROCESSES}:{MAX_PROCESSES}"]')
+    if Path("/sys/fs/cgroup/unified").exists():
+        engine.append('runtime = "runc"')
+    if not Path("/run/systemd/system").exists():
+        engine += ['cgroup_manager = "cgroupfs"', 'events_logger = "file"']
+    sections = [("[containers]", containers), ("[engine]", engine)]
+    return "".join(f"{line}\n" for head, lines in sections if lines for line in (head, *lines))
+
+
+def _has_capability(number: int) -> bool:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return True
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> number & 1)
+
+
+def ensure_base(engine: Engine, suite: str, say: Callable[[str], None]) -> None:
+    """Have Debian's slim image of a release: from the registry, else made here under the same name.
+
+    Raises:
+        TestbedError: No registry answers and this user cannot make an image.
+    """
+    image = f"{BASE}:{suite}-slim"
+    if engine.has_image(image):
+        return
+    silent = state_root() / "no-registry"
+    if not silent.exists():
+        say(f"pulling {image}")
+        if _pull(engine, image):
+            return
+        silent.touch()
+    say(f"no registry answers: making {image} from Debian's mirror")
+    _bootstrap(engine, suite, image)
+
+
+def _pull(engine: Engine, image: str) -> bool:
+    try:
+        return engine.run("pull", image, check=False, timeout=PULL_PATIENCE).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _bootstrap(engine: Engine, suite: str, image: str) -> None:
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        raise TestbedError(f"no registry gives {image}, and only root with mmdebstrap installed can make it here")
+    # In memory it takes half the time
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of ours is made in it
+    with tempfile.TemporaryDirectory(prefix="intercede-testbed-", dir=memory if memory.is_dir() else None) as folder:
+        tar = Path(folder) / f"{suite}.tar"
+        argv = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", *_mmdebstrap_options(), suite, str(tar)]
+        done = subprocess.run(argv, env={**os.environ, "TMPDIR": folder}, capture_output=True, text=True)
+        if done.returncode:
+            raise TestbedError(f"mmdebstrap failed:\n{done.stderr[-2000:]}")
+        engine.run("import", "--change", 'CMD ["bash"]', str(tar), image)
+
+
+def _mmdebstrap_options() -> list[str]:
+    # A mirror of sid may lag behind its Valid-Until; slim images have no manuals
+    apt = [f"--aptopt={option}" for option in ('Acquire::Check-Valid-Until "false"', 'Acquire::Languages "none"')]
+    return apt + [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("man", "locale", "doc")]

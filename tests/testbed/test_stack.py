@@ -1,0 +1,79 @@
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from testbed import engine as engines
+from testbed.engine import Engine
+from testbed.errors import TestbedError
+from testbed.manifest import find_stack
+from testbed.stack import Stack, StackState, discard, write_ssh_files
+
+STATE = StackState("slurm-24.11", "r1", "intercede-testbed-r1-slurm-24.11", "localhost/image:1", 40022)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    return Stack(find_stack("slurm-24.11"), STATE, tmp_path, Engine("false"))
+
+
+def test_its_state_passes_through_a_file_to_another_process(tmp_path: Path) -> None:
+    assert StackState.load(tmp_path) is None
+    STATE.save(tmp_path)
+    assert StackState.load(tmp_path) == STATE
+
+
+def test_it_says_where_it_is(stack: Stack) -> None:
+    assert stack.url() == "ssh+slurm://alice@127.0.0.1:40022"
+    assert stack.url("bob") == "ssh+slurm://bob@127.0.0.1:40022"
+
+
+def test_openssh_understands_the_files(stack: Stack) -> None:
+    write_ssh_files(stack, ["ssh-ed25519 AAAA root@testbed"])
+    assert stack.known_hosts.read_text() == "[127.0.0.1]:40022 ssh-ed25519 AAAA\n"
+    argv = ["ssh", "-G", "-F", str(stack.ssh_config), "slurm-24.11"]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
+    wanted = {"hostname 127.0.0.1", "port 40022", "user alice", f"identityfile {stack.key()}"}
+    assert wanted <= set(said)
+    assert f"userknownhostsfile {stack.known_hosts}" in said
+
+
+def test_unknown_users_and_daemons_are_named_in_the_error(stack: Stack) -> None:
+    with pytest.raises(ValueError, match=r"mallory.*alice"):
+        stack.key("mallory")
+    with pytest.raises(ValueError, match=r"pbs_server.*slurmctld"):
+        stack.daemon("pbs_server")
+
+
+def test_an_unknown_stack_is_answered_with_those_there_are() -> None:
+    with pytest.raises(TestbedError, match=r"slurm-24\.11"):
+        find_stack("slurm-1.0")
+
+
+def test_without_an_engine_the_message_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("INTERCEDE_TESTBED_ENGINE", raising=False)
+    engines.find_engine.cache_clear()
+    with pytest.raises(TestbedError, match=r"podman is not installed.*python -m testbed setup"):
+        engines.find_engine()
+
+
+def test_an_engine_that_fails_is_quoted(tmp_path: Path) -> None:
+    program = tmp_path / "engine"
+    program.write_text("#!/bin/sh\necho no space left >&2\nexit 125\n")
+    program.chmod(stat.S_IRWXU)
+    with pytest.raises(TestbedError, match=r"failed \(125\)\nno space left"):
+        Engine(str(program)).run("build")
+
+
+def test_a_discarded_stack_takes_its_run_along_only_when_nothing_else_is_there(tmp_path: Path) -> None:
+    run_dir = tmp_path / "r1"
+    for name in ("one", "two"):
+        (run_dir / name).mkdir(parents=True)
+    (run_dir / "owner").write_text("1:1")
+    discard(run_dir / "one")
+    assert [path.name for path in sorted(run_dir.iterdir())] == ["owner", "two"]
+    discard(run_dir / "two")
+    assert not run_dir.exists()

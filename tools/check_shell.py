@@ -1,0 +1,85 @@
+"""Run shellcheck on every shell script: those of the testbed and the tools, and those that the library sends away.
+
+The library's `.sh` files are fragments. What runs is several of them joined, so they are joined as the library does
+before they are checked, with the comments that it leaves out: directives for shellcheck are among them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "src" / "intercede"
+
+ALLOWED = {
+    "SC1090": "the job's own file is sourced, and its place is known at run time only",
+    "SC1091": "as SC1090",
+    "SC2034": "what the job's file uses is not seen here",
+    "SC2088": "`~/` is matched as text: the home directory is put in its place",
+    "SC2115": "tags are never empty: their form is checked before they are sent",
+    "SC3045": "`ulimit -c` is no POSIX, and dash, bash, ksh, zsh and busybox have it",
+}
+SKIPPED_FOLDERS = {".git", ".venv", ".venv-newer", "site", "node_modules"}
+
+
+def programs() -> dict[str, str]:
+    """Join the fragments of the library: by name, all programs of the work area with one scheduler, and its runner."""
+    areas = sorted((LIBRARY / "workarea").glob("*.sh"), key=lambda path: (path.stem != "prelude", path.stem))
+    found: dict[str, str] = {}
+    for job in sorted((LIBRARY / "schedulers").glob("*_job.sh")):
+        scheduler = job.with_name(job.name.replace("_job", ""))
+        parts = [path for path in areas if path.stem != "runner"]
+        parts.insert(1, scheduler)
+        found[scheduler.stem] = "\n".join(path.read_text() for path in parts)
+        found[job.stem] = "\n".join([job.read_text(), (LIBRARY / "workarea" / "runner.sh").read_text()])
+    return found
+
+
+def single_files() -> dict[str, list[Path]]:
+    """Find the scripts that run as they are, by dialect."""
+    found: dict[str, list[Path]] = {"sh": [], "bash": []}
+    joined = {path for folder in ("workarea", "schedulers") for path in (LIBRARY / folder).glob("*.sh")}
+    alone = {path for path in joined if path.stem.partition("_")[2] not in {"", "job"}}
+    for path in ROOT.rglob("*"):
+        if SKIPPED_FOLDERS & set(path.relative_to(ROOT).parts) or not path.is_file() or path in joined - alone:
+            continue
+        if path in alone:
+            found["sh"].append(path)
+            continue
+        with path.open("rb") as file:
+            first = file.readline(80)
+        if path.suffix == ".sh" or first.startswith((b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash")):
+            found["bash" if b"bash" in first or not first.startswith(b"#!") else "sh"].append(path)
+    return found
+
+
+def check(dialect: str, files: list[Path], *more: str) -> bool:
+    """Run shellcheck; gives whether it is content."""
+    if not files:
+        return True
+    sources = f"--source-path={ROOT / 'testbed' / 'images' / 'common'}"
+    argv = ["shellcheck", f"--shell={dialect}", "--format=gcc", "--external-sources", sources, *more, *map(str, files)]
+    return subprocess.run(argv, check=False).returncode == 0
+
+
+def main() -> int:
+    """Check all; the exit status is 1 if shellcheck has something to say."""
+    with tempfile.TemporaryDirectory() as folder:
+        joined = []
+        for name, text in programs().items():
+            path = Path(folder) / f"{name}.sh"
+            path.write_text(text)
+            joined.append(path)
+        content = [check("sh", joined, "--severity=warning", f"--exclude={','.join(ALLOWED)}")]
+    content += [
+        check(dialect, files, "--severity=warning", f"--exclude={','.join(ALLOWED)}")
+        for dialect, files in single_files().items()
+    ]
+    return 0 if all(content) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
