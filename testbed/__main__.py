@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from testbed.engine import containers_conf, find_engine
+from testbed.engine import find_engine
 from testbed.errors import TestbedError
 from testbed.images import ensure_image, is_built
 from testbed.launch import find_reusable, find_running, running, start, sweep, tell
@@ -79,7 +79,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     for spec in specs:
         tell(f"{spec.name}: {ensure_image(engine, spec, tell, show=True)}")
     if engine.env.get("CONTAINERS_CONF"):
-        tell(f"to use {engine.program} by hand: export CONTAINERS_CONF={containers_conf()}")
+        tell(f"to use {engine.program} by hand: export CONTAINERS_CONF={engine.env['CONTAINERS_CONF']}")
     return 0
 
 

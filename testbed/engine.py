@@ -10,11 +10,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from testbed.errors import TestbedError
-from testbed.state import state_root
+from testbed.podman import configure
 
 # A build that is interrupted must be allowed to remove its intermediate container
 GRACE = 10.0
@@ -109,14 +108,8 @@ def _failure(result: subprocess.CompletedProcess[bytes]) -> str:
     return "\n".join([f"`{' '.join(result.args[:3])} ...` failed ({result.returncode})", *said])
 
 
-def containers_conf() -> Path:
-    """Say where `setup` writes podman's configuration, on a machine where podman fails without one."""
-    return state_root() / "containers.conf"
-
-
 def _podman() -> Engine:
-    conf = containers_conf()
-    return Engine("podman", {"CONTAINERS_CONF": str(conf)} if conf.exists() else {})
+    return Engine("podman", configure())
 
 
 @cache

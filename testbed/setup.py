@@ -1,14 +1,13 @@
 """What a bare machine needs first: an engine that works, and Debian's base images where no registry answers."""
 
 import os
-import resource
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.engine import Engine, containers_conf, find_engine
+from testbed.engine import Engine, find_engine
 from testbed.errors import TestbedError
 from testbed.state import state_root
 
@@ -16,10 +15,6 @@ PACKAGES = "podman buildah runc crun netavark aardvark-dns iptables uidmap catat
 BASE = "docker.io/library/debian"
 # In seconds, for one release of 30 MB; that none answered is remembered
 PULL_PATIENCE = 60.0
-CAP_SYS_RESOURCE = 24
-# podman raises its own limit of processes to kernel.pid_max and cannot ask for more than that afterwards
-MAX_PROCESSES = 30000
-MAX_FILES = 20000
 
 
 def setup_machine(say: Callable[[str], None]) -> Engine:
@@ -32,11 +27,6 @@ def setup_machine(say: Callable[[str], None]) -> Engine:
     """
     if shutil.which("podman") is None and not _docker_works():
         _install(say)
-    if shutil.which("podman") is not None:
-        text = podman_conf()
-        if text and not containers_conf().exists():
-            say(f"podman needs its own configuration on this machine: {containers_conf()}")
-            containers_conf().write_text(text)
     find_engine.cache_clear()
     return find_engine()
 
@@ -55,34 +45,6 @@ def _install(say: Callable[[str], None]) -> None:
         done = subprocess.run(["apt-get", "-qq", *argv], env=env, capture_output=True, text=True)
         if done.returncode:
             raise TestbedError(f"apt-get {argv[0]} failed:\n{done.stderr[-2000:]}")
-
-
-def podman_conf() -> str:
-    """Write what podman cannot do without on this machine: nothing on most.
-
-    Seen on a virtual machine whose root has no CAP_SYS_RESOURCE (podman raises limits by default, and fails), with
-    cgroups v1 and v2 mixed (crun 1.8 refuses them, runc does not) and no systemd (what manages cgroups and events by
-    default).
-    """
-    containers, engine = [], []
-    if os.geteuid() == 0 and not _has_capability(CAP_SYS_RESOURCE):
-        files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], MAX_FILES)
-        containers.append(f'default_ulimits = ["nofile={files}:{files}", "nproc={MAX_PROCESSES}:{MAX_PROCESSES}"]')
-    if Path("/sys/fs/cgroup/unified").exists():
-        engine.append('runtime = "runc"')
-    if not Path("/run/systemd/system").exists():
-        engine += ['cgroup_manager = "cgroupfs"', 'events_logger = "file"']
-    sections = [("[containers]", containers), ("[engine]", engine)]
-    return "".join(f"{line}\n" for head, lines in sections if lines for line in (head, *lines))
-
-
-def _has_capability(number: int) -> bool:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return True
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective, 16) >> number & 1)
 
 
 def ensure_base(engine: Engine, suite: str, say: Callable[[str], None]) -> None:

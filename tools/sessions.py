@@ -11,7 +11,7 @@ A block of the form
     ```
 
 is a session: the hidden lines prepare an empty directory, and the lines after `$` are typed into a real terminal of
-100 columns, in a home directory of its own. `python -m tools.sessions` writes what was printed into the files;
+80 columns, in a home directory of its own. `python -m tools.sessions` writes what was printed into the files;
 `compare` says whether it is still so, whatever the host is called and however long it took.
 """
 
@@ -76,7 +76,7 @@ def _typed(command: str, home: str) -> str:
         "NO_COLOR": "1",
         "LC_ALL": "C.UTF-8",
     }
-    inner = f"stty cols 100; {command}"
+    inner = f"stty cols 80; {command}"
     argv = ["script", "--quiet", "--return", "--command", f"bash -c {_quoted(inner)}", "/dev/null"]
     done = subprocess.run(
         argv, cwd=home, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIME_LIMIT

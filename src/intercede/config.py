@@ -268,7 +268,7 @@ class Config:
             place = "defaults"
         named = self._at(place, *loc)
         if entry["type"] == "missing" and loc[0] in {"id", "scheduler"}:
-            return f"{named}: it is missing, and so is 'url'"
+            return f"{self._at(place)}: {loc[0]!r} is missing, and so is 'url'"
         if entry["type"] != "extra_forbidden":
             return f"{named}: {entry['msg'].removeprefix('Value error, ')}"
         key = str(loc[-1])

@@ -74,7 +74,7 @@ async def logs(access: Access, names: Sequence[str] | None, name: str, *, follow
             raise ConfigurationError("logs", f"these are {len(refs)} jobs", f"Say which one, such as {tag}:0.")
         element = session.element(chosen[0].access)
         if follow:
-            await copy_log(element, refs[0], name, offset=-tail if tail else 0)
+            await copy_log(element, refs[0], name, offset=-tail if tail else 0, quiet=False)
             return Exit.OK
         offset = -tail if tail else 0
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from intercede.answers import JobState
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from intercede.cli.session import Session
     from intercede.model import JobRef
 
-__all__ = ["Interrupts", "Progress", "cancel_all", "stream"]
+__all__ = ["Interrupts", "Progress", "cancel_all", "clean_up", "copy_log", "stream"]
 
 _PATIENCE = 10
 """Seconds to wait for cancelled jobs to end, so that their files can be removed."""
@@ -81,16 +81,18 @@ async def cancel_all(session: Session, refs: Sequence[JobRef], interrupts: Inter
         say(f"{len(failed)} of {len(refs)} could not be cancelled: {failed[0]}")
         return Exit.INTERRUPTED
     say(f"{len(refs)} cancelled")
-    cleaning = asyncio.create_task(_clean_up(session, refs, purge=not keep))
+    cleaning = asyncio.create_task(clean_up(session, refs, purge=not keep))
     if not await interrupts.until(cleaning):
         await end(cleaning)
     return Exit.INTERRUPTED
 
 
-async def _clean_up(session: Session, refs: Sequence[JobRef], *, purge: bool) -> None:
-    """Wait a little for the end of cancelled jobs, and remove their files."""
+async def clean_up(session: Session, refs: Sequence[JobRef], *, purge: bool, cancel: bool = False) -> None:
+    """Wait a little for the end of jobs that are (to be) cancelled, and remove their files."""
     element = session.element()
     with suppress(TimeoutError, IntercedeError):
+        if cancel:
+            await element.cancel(refs)
         async with asyncio.timeout(_PATIENCE):
             async for changes in element.watch(refs):
                 session.memory.saw({str(ref): job_document(status) for ref, status in changes.items()})
@@ -104,37 +106,58 @@ async def stream(element: Any, ref: JobRef) -> JobStatus:
 
     Returns:
         Its final status.
+
+    Raises:
+        BrokenPipeError: Nobody reads our output any more.
     """
-    logs: list[asyncio.Task[None]] = []
-    status = None
+    status: JobStatus | None = None
+    following = False
     with Waiting(ref) as waiting:
         try:
-            async for changes in element.watch([ref]):
-                status = changes.get(ref, status)
-                waiting.show(status)
-                if not logs and status is not None and (status.state.is_final or status.state is JobState.RUNNING):
-                    logs = [asyncio.create_task(copy_log(element, ref, name, waiting)) for name in ("stdout", "stderr")]
-            await asyncio.gather(*logs)
-        finally:
-            for log in logs:
-                log.cancel()
-            await asyncio.gather(*logs, return_exceptions=True)
-    if status is None:
-        status = (await element.status([ref]))[ref]
-    return status
+            async with asyncio.TaskGroup() as logs, aclosing(element.watch([ref])) as watching:
+                async for changes in watching:
+                    status = changes.get(ref, status)
+                    waiting.show(status)
+                    begun = status is not None and (status.state.is_final or status.state is JobState.RUNNING)
+                    if begun and not following:
+                        following = True
+                        logs.create_task(copy_log(element, ref, "stdout", waiting))
+                        logs.create_task(copy_log(element, ref, "stderr", waiting))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+    return status or (await element.status([ref]))[ref]
 
 
-async def copy_log(element: Any, ref: JobRef, name: str, waiting: Waiting | None = None, *, offset: int = 0) -> None:
-    """Copy one log of a job to our stdout (or stderr) until it has ended."""
+async def copy_log(
+    element: Any, ref: JobRef, name: str, waiting: Waiting | None = None, *, offset: int = 0, quiet: bool = True
+) -> None:
+    """Copy one log of a job to our stdout (or stderr) until it has ended.
+
+    Args:
+        element: Where the job is.
+        ref: The job.
+        name: Which log.
+        waiting: What makes room for the output.
+        offset: Where to begin; negative counts from the end.
+        quiet: Whether a log that is not there is as good as an empty one: a job that never started has none.
+    """
     sink = (sys.stderr if name == "stderr" else sys.stdout).buffer
-    # A job that never started has no logs.
-    with suppress(NotFound):
-        async for chunk in element.follow(ref, name, offset):
-            if chunk.data:
-                if waiting:
-                    waiting.stop()
-                sink.write(chunk.data)
-                sink.flush()
+
+    def write(data: bytes) -> None:
+        sink.write(data)
+        sink.flush()
+
+    try:
+        async with aclosing(element.follow(ref, name, offset)) as chunks:
+            async for chunk in chunks:
+                if chunk.data:
+                    if waiting:
+                        waiting.stop()
+                    # A reader that is slow (a pager) must not keep connections from being served.
+                    await asyncio.to_thread(write, chunk.data)
+    except NotFound:
+        if not quiet:
+            raise
 
 
 class Waiting:

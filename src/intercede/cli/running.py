@@ -11,7 +11,7 @@ from intercede.answers import JobState, JobStatus, Reason
 from intercede.cli import documents, fetching, screen, surveying
 from intercede.cli.describing import describe, new_tag, warnings
 from intercede.cli.exit_codes import Exit, of_errors
-from intercede.cli.following import Interrupts, Progress, cancel_all, stream
+from intercede.cli.following import Interrupts, Progress, cancel_all, clean_up, stream
 from intercede.cli.memory import Memory
 from intercede.cli.session import Session, absolute, by_copy, settings_of
 from intercede.cli.wiring import say
@@ -135,7 +135,12 @@ async def _follow(
     alone = wishes.copies == 1 and not ways.json
     element = session.element()
     if alone:
-        statuses[refs[0]] = await stream(element, refs[0])
+        try:
+            statuses[refs[0]] = await stream(element, refs[0])
+        except BrokenPipeError:
+            # As in any pipe: nobody reads what is written, so it need not be written.
+            await clean_up(session, refs, purge=not ways.keep, cancel=True)
+            raise
     else:
         with Progress(submission.tag, len(refs)) as progress:
             async for changes in element.watch(refs):

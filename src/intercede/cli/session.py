@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chosen", "Session", "settings_of"]
 
+_REFERENCE = re.compile(r"ic\d+:(?![\d,-]+\Z)")
 _COPIES = re.compile(r"(\d+)(?:-(\d+))?\Z")
 
 
@@ -125,7 +126,7 @@ class Session:
         return found
 
     async def _choose(self, name: str) -> Chosen:
-        if name.startswith("ic1:") and name.count(":") >= 4:
+        if _REFERENCE.match(name):
             ref = JobRef.parse(name)
             known = self.memory.with_ref(str(ref))
             access = known.access if known else replace(self.access, on=self.access.on or ref.resource)

@@ -121,6 +121,6 @@ def say(message: str) -> None:
     """Tell the user something that is no data, on stderr. Words of the other side cannot control the terminal."""
     from intercede.cli.screen import printable
 
-    text = "\n".join(printable(line) for line in message.splitlines())
+    text = "\n".join(printable(line) for line in message.split("\n"))
     sys.stderr.write(f"intercede: {text}\n")
     sys.stderr.flush()

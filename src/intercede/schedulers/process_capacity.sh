@@ -20,7 +20,7 @@ for made in [A-Za-z0-9]*/process; do
       { for (c = $1 + 0; c <= $NF + 0; c++) if (!(c in seen)) { seen[c] = 1; f = t "/c/" c "/record"
           if ((getline line < f) <= 0) k++; close(f) } } END { print k + 0 }')
   fi
-  all=$((all + n - gone)) begun=$((begun + $(find "$tag/c" -maxdepth 1 -mindepth 1 2>/dev/null | wc -l)))
+  all=$((all + n - gone)) begun=$((begun + $(ls "$tag/c" 2>/dev/null | wc -l)))
 done
 waiting=$((all - begun))
 [ "$waiting" -ge 0 ] || waiting=0

@@ -1,8 +1,6 @@
 # Arguments: DIRECTORY FIRST INDEX.
 ic_identify() {
   ic_dir=$1 ic_first=$2 ic_index=$3 ic_attempt=1 ic_forward=
-  # a copy that was started once is never started again
-  [ ! -e "$1/c/$3/record" ] || exit 0
   ic_boot=$(cat /proc/sys/kernel/random/boot_id)
   ic_native=$(printf '%.30s.%.8s' "$(uname -n | tr -c 'A-Za-z0-9.\n' -)" "$ic_boot")
   ic_owner=$$/$(ic_ticks $$)
@@ -33,6 +31,7 @@ ic_admit() {
   echo "$ic_cores $ic_boot $$ ${ic_owner#*/}" >"$ic_pool/.$$" && mv -f "$ic_pool/.$$" "$ic_pool/$$"
   exec 8>&-
 }
+ic_again() { return 1; }
 ic_before() {
   read -r _ _ ic_limit _ <"$ic_dir/process"
   [ "$ic_limit" != 0 ] || return 0
@@ -51,5 +50,5 @@ ic_before() {
 }
 ic_after() {
   [ -z "${ic_clock-}" ] || kill "$ic_clock" 2>/dev/null
-  rm -f "$ic_pool/$$"
+  [ -z "${ic_pool-}" ] || rm -f "$ic_pool/$$"
 }

@@ -6,5 +6,6 @@ ic_identify() {
   ic_forward='USR1 USR2'
 }
 ic_admit() { :; }
+ic_again() { :; }
 ic_before() { :; }
 ic_after() { :; }

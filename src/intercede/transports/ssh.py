@@ -14,9 +14,12 @@ from intercede.transports.flow import Flow, excess, shown
 from intercede.transports.ssh_shell import KILL_AFTER, Mark, login_line, script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+
+    from asyncssh import SSHClientConnection
 
     from intercede.credentials import CredentialProvider
+    from intercede.errors import TransportError
     from intercede.settings import SSHSettings
     from intercede.steps import Command
     from intercede.transports.ssh_channel import Channel
@@ -26,6 +29,7 @@ __all__ = ["SSHTransport"]
 
 GRACE = 15.0
 NOISE = 256 * 1024  # bytes that marks and the banners of a login may add to a command's output
+LOST_WAITS = (0.0,)  # a connection that was lost while idle is made anew once
 REFUSED_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
@@ -38,9 +42,10 @@ class SSHTransport:
 
     The time limit is kept by a watchdog on the host: TERM at the limit (rounded up to whole seconds), KILL five seconds
     later, to the command's whole process group. A caller that is cancelled, or leaves a stream early, has the command
-    sent a TERM and the channel closed at once. A server that ignores signals (OpenSSH before 7.9, and forced commands)
-    leaves the command to the end of its stdin, a broken pipe, or the watchdog. What a command has put into another
-    session (`setsid`) lives on.
+    sent a TERM and the channel closed at once. A server that ignores signals (OpenSSH before 7.9; later ones for root
+    and for forced commands) leaves the command to the end of its stdin, a broken pipe, or the watchdog. What a command
+    has put into another session (`setsid`) lives on. To a command whose caller left while stdin was being sent, the end
+    of stdin looks like any other: what must not act on half of its input has to check that it is whole.
 
     Nothing is repeated here once it was sent. A connection that turns out to be gone before that is made again.
 
@@ -177,38 +182,55 @@ class SSHTransport:
     @contextlib.asynccontextmanager
     async def _opened(self, line: str, new_flow: Callable[[], Flow], mark: Mark) -> AsyncGenerator[Channel, None]:
         """A channel on which the line is being executed, within what the server allows at once."""
-        from intercede.transports.ssh_channel import Channel, Gone, Refused, open_channel
+        from intercede.transports.ssh_channel import Channel
 
         link = await self._linked()
-        waits = iter(REFUSED_WAITS)
-        fresh = False
+        refusals, losses = iter(REFUSED_WAITS), iter(LOST_WAITS)
         while True:
             async with link.slots.turn(self._counters):
                 connection = await link.connection(self._counters)
                 channel = Channel(new_flow(), mark, str(link.target))
+                link.channels.add(channel)
                 try:
-                    await open_channel(connection, line, channel)
-                except Refused:
-                    # What is open now is what the server allows: wait for one of them to end. A server that refuses
-                    # even the first is still busy with a channel that was closed just before.
-                    link.slots.lower(link.open)
-                    if not link.open:
-                        if (wait := next(waits, None)) is None:
-                            raise
-                        await asyncio.sleep(wait)
-                    continue
-                except Gone:
-                    link.drop(connection)
-                    if fresh:
-                        raise
-                    fresh = True  # lost while idle, and nothing was sent: once more, on a new one
-                    continue
-                link.open += 1
-                try:
-                    yield channel
+                    if await _begins(link, connection, line, channel, refusals, losses):
+                        yield channel
+                        return
                 finally:
-                    link.open -= 1
-                return
+                    link.channels.discard(channel)
+
+
+async def _begins(
+    link: Link,
+    connection: SSHClientConnection,
+    line: str,
+    channel: Channel,
+    refusals: Iterator[float],
+    losses: Iterator[float],
+) -> bool:
+    """Open the channel; False if nothing was sent and it is worth another attempt."""
+    from intercede.transports.ssh_channel import Gone, Refused, open_channel
+
+    try:
+        await open_channel(connection, line, channel)
+    except Refused as error:
+        # What is open now is what the server allows: wait for one of them to end. A server that refuses even the first
+        # is still busy with a channel that was closed just before.
+        link.slots.lower(link.open)
+        if not link.open:
+            await _pause(refusals, error)
+        return False
+    except Gone as error:
+        link.drop(connection)
+        await _pause(losses, error)
+        return False
+    return True
+
+
+async def _pause(waits: Iterator[float], error: TransportError) -> None:
+    wait = next(waits, None)
+    if wait is None:
+        raise error
+    await asyncio.sleep(wait)
 
 
 def _apart(commands: Sequence[Command], mark: Mark, channel: Channel, stdout: bytes) -> tuple[Completed, ...]:

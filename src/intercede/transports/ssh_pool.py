@@ -7,6 +7,7 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING
 
+from intercede.errors import ConnectFailed
 from intercede.transports.budget import Slots
 from intercede.transports.ssh_connect import connect
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from intercede.answers import Counters
     from intercede.credentials import CredentialProvider
+    from intercede.transports.ssh_channel import Channel
     from intercede.transports.ssh_config import Target
 
 __all__ = ["Link", "acquire"]
@@ -32,7 +34,7 @@ class Link:
     Attributes:
         target: The server.
         slots: How many channels may be open at once; lowered to what the server was seen to allow.
-        open: How many are.
+        channels: Those that are open, or being opened.
         users: How many transports and further links hold it.
     """
 
@@ -41,7 +43,7 @@ class Link:
     ) -> None:
         self.target = target
         self.users = 0
-        self.open = 0
+        self.channels: set[Channel] = set()
         self.slots = Slots(1000)
         self._key = key
         self._parent = parent
@@ -70,12 +72,22 @@ class Link:
         self._waiting += 1
         try:
             return await asyncio.shield(attempt)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if attempt.cancelled() and (task is None or not task.cancelling()):  # by `release`, not by our caller
+                raise ConnectFailed(f"ssh to {self.target}", "it was closed while it was being opened") from error
+            raise
         finally:
             self._waiting -= 1
             if not self._waiting and not attempt.done():  # everybody who wanted it was cancelled
                 attempt.cancel()
                 self._attempt = None
                 await asyncio.wait([attempt])
+
+    @property
+    def open(self) -> int:
+        """How many channels the server has opened and not closed."""
+        return sum(channel.sent and not channel.lost for channel in self.channels)
 
     def drop(self, connection: asyncssh.SSHClientConnection) -> None:
         """Do not use that connection again."""

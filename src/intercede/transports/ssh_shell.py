@@ -40,13 +40,16 @@ _LOGIN = b"exec sh -c 'LC_ALL=C TZ=UTC0; export LC_ALL TZ; unset ENV BASH_ENV; e
 # status (124, 137) could as well be the command's. `(exec …)` never runs a builtin, so a name means the same here as
 # locally. Stdin is passed as descriptor 3 because a shell without job control gives background commands /dev/null.
 _INNER = (
-    "m=$1$2; shift 2; t=; trap 't=1; printf %sT \"$m\" >&2' TERM; "
+    "m=$1$2; shift 2; t=; trap 't=1; printf %sT \"$m\" >&2; kill $!' TERM; "
     '(exec "$@") <&3 3<&- & wait $!; r=$?; while test "$t"; do t=; wait $!; r=$?; done; exit "$r"'
 )
 
+# The long option tells the timeout of GNU, uutils and FreeBSD, which end the process group, from BusyBox's, which ends
+# one process. Without it, `set -m` gives the command a group of its own, in shells that can do so without a terminal
+# (bash, mksh, ksh93; not dash and ash, which then end the command's own process only).
 _LIMITED = r"""
-if timeout -k 5 5 true 2>/dev/null; then
-  limited() { n=$1; shift; timeout -k 5 "$n" sh -c "$i" sh "$a" "$b" "$@" & w=; }
+if timeout --kill-after=KILL_AFTER 5 true 2>/dev/null; then
+  limited() { n=$1; shift; timeout --kill-after=KILL_AFTER "$n" sh -c "$i" sh "$a" "$b" "$@" & w=; }
 else
   limited() {
     n=$1; shift
@@ -55,12 +58,12 @@ else
     { set +m; } 2>/dev/null
     (
       exec 3<&-
-      end() { kill -$1 -$c || kill -$1 $c; }
+      finish() { kill -$1 -$c || kill -$1 $c; }
       p=0; trap 'kill $!; exit $p' TERM
       sleep "$n" & wait $!
-      p=9; end TERM
-      sleep 5 & wait $!
-      end KILL; exit 9
+      p=9; finish TERM
+      sleep KILL_AFTER & wait $!
+      finish KILL; exit 9
     ) </dev/null >/dev/null 2>&1 & w=$!
   }
 fi
@@ -126,7 +129,7 @@ def script(commands: Sequence[Command], limits: Sequence[float], mark: Mark) -> 
         b'printf %sS "$a$b"; printf %sS "$a$b" >&2',
         b"exec 3<&0",
         b"i=" + quote(_INNER),
-        _LIMITED.replace("-k 5", f"-k {KILL_AFTER}").encode(),
+        _LIMITED.replace("KILL_AFTER", str(KILL_AFTER)).encode(),
     ]
     for number, (command, limit) in enumerate(zip(commands, limits, strict=True)):
         words = b" ".join(quote(word) for word in command.argv)

@@ -1,6 +1,7 @@
 # The job's own script, after the scheduler's part, which defines
 #   ic_identify ARGS…  sets ic_dir ic_first ic_index ic_attempt ic_native ic_owner ic_forward
 #   ic_admit           waits for the job's turn, where the scheduler has none of its own
+#   ic_again           whether this copy may have been started before (a requeued job)
 #   ic_before ic_after around the payload
 # Nothing below is exported.
 ic_mask=$(umask)
@@ -31,14 +32,23 @@ ic_among "$ic_copy" purged && exit 0
 ic_node=$(uname -n) ic_start=-
 ic_among "$ic_copy" cancelled || ic_admit
 ic_start=$(date +%s)
-if [ -e "$ic_here" ] || [ -L "$ic_here" ]; then rm -rf "$ic_here"; fi
-mkdir -p "$ic_here/work" || exit 73
+# The copy's directory appears with the record of its start in it: of two that would start it, one does.
+ic_home=$ic_here ic_here=$ic_dir/c/.$ic_copy.$$
+mkdir -p "$ic_here/work" && ic_record - - - - - || exit 73
+if ic_again && { [ -e "$ic_home" ] || [ -L "$ic_home" ]; }; then rm -rf "$ic_home"; fi
+mv "$ic_here" "$ic_home" 2>/dev/null
+if [ -d "$ic_here" ] || [ -d "$ic_home/${ic_here##*/}" ]; then
+  rm -rf "$ic_here" "$ic_home/${ic_here##*/}"
+  ic_after
+  exit 0
+fi
+ic_here=$ic_home
 if ic_among "$ic_copy" cancelled; then
   rm -rf "$ic_secrets"
   ic_record "$ic_start" - - cancelled -
+  ic_after
   exit 0
 fi
-ic_record - - - - -
 for ic_name in in/* in/.[!.]* in/..?*; do
   if [ -e "$ic_name" ] || [ -L "$ic_name" ]; then ln -s "$ic_dir/$ic_name" "$ic_here/work/"; fi
 done
