@@ -18,6 +18,8 @@ BIN := $(VENV)/bin
 STEP := tools/step.sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+# An advertisement that mkdocs-material prints as a warning
+export NO_MKDOCS_2_WARNING := 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What needs no container: pure tests, and the contract on local processes and an SSH server inside the test.
@@ -51,12 +53,14 @@ docs: $(VENV)/.installed-dev ## build the documentation into site/
 	@$(STEP) "documentation" python -m mkdocs build --strict --quiet
 
 lint: $(VENV)/.installed-dev ## every gate that runs nothing
-	@$(STEP) "ruff check" ruff check .
-	@$(STEP) "ruff format" ruff format --check .
-	@$(STEP) "ty" ty check --error-on-warning --python $(VENV)
-	@$(STEP) "imports go down only" lint-imports --no-cache
-	@$(STEP) "shellcheck" python -m tools.check_shell
-	@$(STEP) "generated pages" python -m tools.generate --check
+	@code=0; \
+	$(STEP) "ruff check" ruff check . || code=1; \
+	$(STEP) "ruff format" ruff format --check . || code=1; \
+	$(STEP) "ty" ty check --error-on-warning --python $(VENV) || code=1; \
+	$(STEP) "imports go down only" lint-imports --no-cache --no-logo || code=1; \
+	$(STEP) "shellcheck" python -m tools.check_shell || code=1; \
+	$(STEP) "generated parts" python -m tools.generate --check || code=1; \
+	exit $$code
 
 format: $(VENV)/.installed-dev ## let ruff format, and make the generated pages anew
 	@ruff check --fix . && ruff format .

@@ -122,14 +122,28 @@ def test_ctrl_c_cancels_the_job(call, home, environment):
     assert left(home) == []
 
 
-def test_a_reader_that_has_had_enough_ends_the_job(home, environment, call):
+def test_ctrl_c_keeps_what_has_ended(call, home, environment):
+    words = ("run", "-n", "2", "--tag", "t", "--", "sh", "-c", '[ "$INTERCEDE_COPY" = 0 ] || exec sleep 60')
+    running = subprocess.Popen([*PROGRAM, *words], cwd=home / "here", env=environment, stderr=subprocess.PIPE)
+    assert running.stderr is not None
+    while b"1 SUCCEEDED" not in running.stderr.readline():
+        pass
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert b"1 cancelled, 1 had ended" in said
+    assert b"intercede output t" in said
+    call("output", "t:0", "--to", "out")
+    assert (home / "here/out/0/stdout").exists()
+
+
+def test_a_reader_that_has_had_enough_ends_the_job(home, environment):
     quoted = 'set -o pipefail; "$@" | head -n 1'
     job = ("sh", "-c", "while :; do echo y; sleep 0.1; done")
     words = ["bash", "-c", quoted, "-", *PROGRAM, "run", "--", *job]
     done = subprocess.run(words, cwd=home / "here", env=environment, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (141, b"y\n", b"")
-    (job,) = json.loads(call("status", "--json").stdout)["jobs"]
-    assert job["state"] == "CANCELLED"
+    assert left(home) == []
 
 
 def test_many_processes_share_the_memory(home, environment):

@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from intercede import config
 from tools import sessions
 from tools.generate import FILES, generated
 from tools.reference import PARTS, fill
@@ -17,6 +19,7 @@ from tools.reference import PARTS, fill
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 _EXAMPLE = re.compile(r"(?ms)^<!-- test(?P<setup>\n.*?)?\s*-->\n```python\n(?P<code>.*?)^```$")
+_TOML = re.compile(r"(?ms)^```toml\n(?P<text>.*?)^```$")
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -66,6 +69,16 @@ def test_a_generated_part_is_a_table_or_text_without_gaps(name: str) -> None:
     assert text.strip()
     assert "PydanticUndefined" not in text
     assert "typing." not in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_configuration_that_is_shown_is_valid(page: Path) -> None:
+    for found in _TOML.finditer(page.read_text(encoding="utf-8")):
+        tables = tomllib.loads(found["text"])
+        for name, table in tables["resources"].items():
+            # What is shown of a resource may be a part of it.
+            whole = {name: {"url": "ssh+slurm://login.example.org", **table} if name != "local" else table}
+            assert config.load({**tables, "resources": whole}).settings(name).id == name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -51,3 +51,17 @@ def test_the_longest_line(shell: str) -> None:
         timeout=30,
     )
     assert done.stdout.endswith(word + b"\n")
+
+
+@pytest.mark.parametrize("posix", ["sh", "bash"])
+@pytest.mark.parametrize("watchdog", ["timeout", "sh"])
+def test_a_command_that_takes_too_long_is_ended(posix: str, watchdog: str) -> None:
+    mark = Mark()
+    text = script([Command(("sleep", "30")), Command(("echo", "next"))], [1, 1], mark)
+    if watchdog == "sh":  # a host without timeout(1)
+        text = text.replace(b"if timeout", b"if notimeout")
+    done = subprocess.run([posix, "-c", text], capture_output=True, check=False, timeout=10, stdin=subprocess.DEVNULL)
+    parts = mark.end.split(done.stdout.partition(mark.start)[2])
+    errors = mark.end.split(done.stderr)[::2]
+    assert parts == [b"", b"124", b"next\n", b"0", b""]
+    assert [mark.timed_out in part for part in errors] == [True, False, False]

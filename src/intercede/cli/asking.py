@@ -139,13 +139,11 @@ def _status_document(session: Session, statuses: Iterable[JobStatus]) -> dict[st
 
 def _show(chosen: Chosen, statuses: Sequence[JobStatus], *, everything: bool) -> None:
     if screen.is_terminal():
-        parts = [chosen.tag, f"on {chosen.access.on or 'this machine'}", screen.counts(s.state for s in statuses)]
-        if chosen.remembered:
-            submitted = datetime.fromtimestamp(chosen.remembered.created, UTC)
-            parts[1:1] = [chosen.remembered.program] if chosen.remembered.program else []
-            parts.append(f"submitted {screen.ago(submitted)}")
-            jobs = chosen.remembered.jobs.values()
-            parts += ["purged"] if jobs and all(job.purged for job in jobs) else []
+        parts = [chosen.tag, screen.counts(s.state for s in statuses), f"on {chosen.access.on or 'this machine'}"]
+        if known := chosen.remembered:
+            parts.append(f"submitted {screen.ago(datetime.fromtimestamp(known.created, UTC))}")
+            parts += ["purged"] if known.jobs and all(job.purged for job in known.jobs.values()) else []
+            parts += [known.program] if known.program else []
         screen.headline(parts)
     screen.show_jobs(statuses, everything=everything, hint=f": intercede status {chosen.tag} --all")
 

@@ -46,6 +46,7 @@ EPILOG = (
 
 # By the names of the classes, the first that the error is of: the help must not wait for the import of the classes.
 _OF_ERRORS = (
+    ("Interrupted", Exit.INTERRUPTED),
     ("SubmissionUnknown", Exit.UNKNOWN),
     ("ConfigurationError", Exit.USAGE),
     ("UnsupportedError", Exit.USAGE),

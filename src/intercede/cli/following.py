@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from intercede.answers import JobState
+from intercede.answers import JobState, Outcome
 from intercede.cli import screen
 from intercede.cli.documents import job_document
 from intercede.cli.exit_codes import Exit
@@ -76,29 +76,51 @@ async def cancel_all(session: Session, refs: Sequence[JobRef], interrupts: Inter
         tag = refs[0].submission if refs else "@last"
         say(f"{they} may go on: intercede status {tag}; intercede cancel {tag}")
         return Exit.INTERRUPTED
-    failed = [error for error in ordering.result().values() if isinstance(error, IntercedeError)]
+    answers = ordering.result()
+    failed = [error for error in answers.values() if isinstance(error, IntercedeError)]
     if failed:
         say(f"{len(failed)} of {len(refs)} could not be cancelled: {failed[0]}")
         return Exit.INTERRUPTED
-    say(f"{len(refs)} cancelled")
+    done = [ref for ref, answer in answers.items() if answer is Outcome.DONE]
+    say(f"{len(done)} cancelled" + (f", {len(refs) - len(done)} had ended" if len(done) < len(refs) else ""))
     cleaning = asyncio.create_task(clean_up(session, refs, purge=not keep))
     if not await interrupts.until(cleaning):
         await end(cleaning)
+    elif left := len(refs) - len(cleaning.result()):
+        tag = refs[0].submission
+        say(f"what {left} left is on the resource: intercede output {tag} --to DIR; intercede purge {tag}")
     return Exit.INTERRUPTED
 
 
-async def clean_up(session: Session, refs: Sequence[JobRef], *, purge: bool, cancel: bool = False) -> None:
-    """Wait a little for the end of jobs that are (to be) cancelled, and remove their files."""
+async def clean_up(session: Session, refs: Sequence[JobRef], *, purge: bool, unwanted: bool = False) -> list[JobRef]:
+    """Wait a little for the end of jobs that were cancelled, and remove their files.
+
+    Args:
+        session: Where they are.
+        refs: The jobs.
+        purge: Whether files are removed: of cancelled jobs only, for the others may have made what is wanted.
+        unwanted: Whether nothing of them is wanted: they are cancelled first, and all files are removed.
+
+    Returns:
+        The jobs whose files are gone.
+    """
     element = session.element()
+    known: dict[JobRef, JobStatus] = {}
     with suppress(TimeoutError, IntercedeError):
-        if cancel:
+        if unwanted:
             await element.cancel(refs)
-        async with asyncio.timeout(_PATIENCE):
-            async for changes in element.watch(refs):
-                session.memory.saw({str(ref): job_document(status) for ref, status in changes.items()})
-        if purge:
-            gone = await element.purge(refs)
-            session.memory.purged(str(ref) for ref, each in gone.items() if not isinstance(each, IntercedeError))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                async for changes in element.watch(refs):
+                    known |= changes
+        session.memory.saw({str(ref): job_document(status) for ref, status in known.items()})
+        useless = [ref for ref, status in known.items() if unwanted or status.state is JobState.CANCELLED]
+        if purge and useless:
+            answers = await element.purge(useless)
+            gone = [ref for ref, answer in answers.items() if not isinstance(answer, IntercedeError)]
+            session.memory.purged(str(ref) for ref in gone)
+            return gone
+    return []
 
 
 async def stream(element: Any, ref: JobRef) -> JobStatus:

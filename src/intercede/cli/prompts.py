@@ -8,7 +8,7 @@ import sys
 import termios
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretBytes, SecretStr
 
@@ -19,7 +19,9 @@ from intercede.errors import CredentialError
 if TYPE_CHECKING:
     from intercede.credentials import Credential, CredentialRequest
 
-__all__ = ["TerminalCredentials", "ask"]
+__all__ = ["Interrupted", "TerminalCredentials", "ask"]
+
+_CTRL_C = b"\x03"
 
 
 class TerminalCredentials:
@@ -65,27 +67,30 @@ class TerminalCredentials:
         return SSHPrivateKey(key=SecretBytes(content), passphrase=SecretStr(self._passphrase))
 
 
+class Interrupted(CredentialError):
+    """Ctrl-C was the answer."""
+
+
 async def ask(prompt: str, *, echo: bool = False) -> str:
     """Ask on the terminal for a line; it is not shown while it is typed unless `echo`. Can be cancelled.
 
     Raises:
+        Interrupted: Ctrl-C was typed.
         CredentialError: There is no terminal, or it was closed.
     """
     loop = asyncio.get_running_loop()
+    asked = prompt.strip(" :")
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise CredentialError(prompt.strip(" :"), "there is no terminal to ask on") from error
+        raise CredentialError(asked, "there is no terminal to ask on") from error
     readable = asyncio.Event()
     before = termios.tcgetattr(terminal)
     try:
-        if not echo:
-            hidden = termios.tcgetattr(terminal)
-            hidden[3] &= ~termios.ECHO
-            termios.tcsetattr(terminal, termios.TCSADRAIN, hidden)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, _asking(before, echo=echo))
         os.write(terminal, printable(prompt).encode("utf-8", "replace"))
         loop.add_reader(terminal, readable.set)
-        # Reading in a thread could not be interrupted. The terminal hands out whole lines.
+        # Reading in a thread could not be cancelled. The terminal hands out whole lines.
         await readable.wait()
         answer = os.read(terminal, 4096)
     finally:
@@ -95,9 +100,21 @@ async def ask(prompt: str, *, echo: bool = False) -> str:
             with suppress(OSError):
                 os.write(terminal, b"\n")
         os.close(terminal)
+    if answer.endswith(_CTRL_C):
+        raise Interrupted(asked, "interrupted")
     if not answer:
-        raise CredentialError(prompt.strip(" :"), "no answer was given")
+        raise CredentialError(asked, "no answer was given")
     return answer.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _asking(attributes: list[Any], *, echo: bool) -> list[Any]:
+    """The terminal's attributes for a prompt: Ctrl-C ends the line, so that only the prompt is interrupted by it."""
+    changed: list[Any] = [*attributes[:6], list(attributes[6])]
+    if not echo:
+        changed[3] &= ~termios.ECHO
+    changed[6][termios.VINTR] = b"\0"
+    changed[6][termios.VEOL] = _CTRL_C
+    return changed
 
 
 async def _answers(request: CredentialRequest, who: str) -> Credential | None:

@@ -11,7 +11,7 @@ from intercede.answers import JobState, JobStatus, Reason
 from intercede.cli import documents, fetching, screen, surveying
 from intercede.cli.describing import describe, new_tag, warnings
 from intercede.cli.exit_codes import Exit, of_errors
-from intercede.cli.following import Interrupts, Progress, cancel_all, clean_up, stream
+from intercede.cli.following import Interrupts, Progress, cancel_all, clean_up, end, stream
 from intercede.cli.memory import Memory
 from intercede.cli.session import Session, absolute, by_copy, settings_of
 from intercede.cli.wiring import say
@@ -87,7 +87,7 @@ async def run(program: Sequence[str], wishes: Wishes, access: Access, ways: Ways
             if not await interrupts.until(submitting):
                 say("waiting for the submission, then cancelling it (Ctrl-C again leaves it alone)")
                 if not await interrupts.until(submitting):
-                    say("left alone: `intercede status @last` finds what got through")
+                    await end(submitting)
                     return Exit.INTERRUPTED
                 submission, _ = submitting.result()
                 return await cancel_all(session, submission.refs, interrupts, keep=ways.keep)
@@ -118,6 +118,9 @@ async def _submit(session: Session, program: Sequence[str], wishes: Wishes) -> t
         if is_new:
             session.memory.forget(number)
         raise
+    except asyncio.CancelledError:
+        say(f"it is not known what got through: intercede find {tag}")
+        raise
     except SubmissionUnknown as error:
         session.memory.settle(number, {ref.copy_index: str(ref) for ref in error.refs}, complete=False)
         raise SubmissionUnknown(
@@ -139,7 +142,7 @@ async def _follow(
             statuses[refs[0]] = await stream(element, refs[0])
         except BrokenPipeError:
             # As in any pipe: nobody reads what is written, so it need not be written.
-            await clean_up(session, refs, purge=not ways.keep, cancel=True)
+            await clean_up(session, refs, purge=not ways.keep, unwanted=True)
             raise
     else:
         with Progress(submission.tag, len(refs)) as progress:
@@ -190,8 +193,7 @@ def _tell(submission: Submission, settings: ResourceSettings) -> None:
         say(f"copy {copy}: {error}")
     say(f"{number} {'job' if number == 1 else 'jobs'} submitted to {settings.id}")
     if number and screen.is_terminal(stderr=True):
-        tag = submission.tag
-        say(f"go on with: intercede status {tag}; intercede watch {tag}; intercede output {tag} --to DIR")
+        say(f"go on with: intercede status {submission.tag} (or watch, logs, output, cancel)")
 
 
 def _summary(submission: Submission, statuses: dict[JobRef, JobStatus], into: str) -> None:

@@ -143,11 +143,14 @@ def span(value: timedelta | None) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """A moment for people, relative to now: `5m ago`."""
+    """A moment for people, relative to now: `5m ago`, `3d ago`."""
     if moment is None:
         return ""
-    passed = datetime.now(UTC) - moment
-    return "now" if passed < timedelta(seconds=1) else f"{span(passed)} ago"
+    passed = int((datetime.now(UTC) - moment).total_seconds())
+    for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if passed >= seconds:
+            return f"{passed // seconds}{unit} ago"
+    return "now"
 
 
 def ran(status: JobStatus) -> str:
@@ -155,18 +158,6 @@ def ran(status: JobStatus) -> str:
     if status.started:
         return span((status.ended or datetime.now(UTC)) - status.started)
     return ""
-
-
-def size(number: float | None) -> str:
-    """Bytes for people: `1.5 GiB`."""
-    if number is None:
-        return ""
-    units = ("B", "KiB", "MiB", "GiB")
-    for unit in units:
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"
 
 
 def headline(parts: Sequence[str]) -> None:
@@ -208,5 +199,5 @@ def show_jobs(statuses: Sequence[JobStatus], *, everything: bool = False, hint: 
     if rows or not is_terminal():
         show_table(("JOB", "STATE", "RESULT", "RAN", "NODE", "QUEUE", "WHY"), rows, right=("RAN",))
     left = len(statuses) - len(shown)
-    if left:
+    if left and (rows or hint):
         console().print(f"{'... and ' if rows else ''}{left} jobs that need no attention{hint}", style="dim")

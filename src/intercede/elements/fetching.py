@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intercede.elements.unpack import Feed, Gathering, Listed, unpack
@@ -17,6 +16,7 @@ from intercede.workarea.sections import Section, refuse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from intercede.answers import JobOutput
     from intercede.model import JobRef
@@ -36,8 +36,8 @@ async def fetch(
     """Bring stdout, stderr and declared files of jobs into directories below `into`."""
     jobs = {}
     for ref in refs:
-        place = Path(str(ref.copy_index)) if flat else Path(ref.submission, str(ref.copy_index))
-        jobs[ref.submission, str(ref.copy_index)] = Gathering(ref, into / place)
+        key = (ref.submission, str(ref.copy_index))
+        jobs[key] = Gathering(ref, into, key[1:] if flat else key)
     nonce = secrets.token_hex(12)
     limits = settings.limits
     command = program(

@@ -6,6 +6,8 @@ and renamed into place, and nothing is written outside the job's own directory.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import queue
 import shutil
@@ -20,7 +22,7 @@ from intercede.answers import JobOutput
 from intercede.errors import IntercedeError, LimitExceeded, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import IO
 
     from intercede.model import JobRef
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "Gathering", "Listed", "unpack"]
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_IN_THE_WAY = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG}
 _KINDS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "l": "a link that leads nowhere allowed"}
 
 
@@ -46,13 +49,15 @@ class Gathering:
 
     Attributes:
         ref: The job.
-        directory: Where its files go.
+        into: The caller's directory.
+        place: The parts of the job's own directory below it.
         listed: What the far side has of it, within its working directory or stdout and stderr.
         patterns: The outputs that were declared.
     """
 
     ref: JobRef
-    directory: Path
+    into: Path
+    place: tuple[str, ...]
     listed: list[Listed] = field(default_factory=list)
     patterns: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
@@ -61,6 +66,11 @@ class Gathering:
     links: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
     error: IntercedeError | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where its files go."""
+        return self.into.joinpath(*self.place)
 
     def output(self, limits: str) -> JobOutput | IntercedeError:
         """What came of it."""
@@ -159,32 +169,35 @@ class Feed:
 
 
 class _Directories:
-    """Open directories of one job at a time, made and opened without following links."""
+    """The open directories of one path at a time, made and opened without following links below `into`."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, ...], int] = {}
-        self._home: Path | None = None
+        self._into: Path | None = None
+        self._bottom = -1
+        self._stack: list[tuple[str, int]] = []
 
-    def enter(self, home: Path, parts: tuple[str, ...]) -> int:
-        if home != self._home:
+    def enter(self, job: Gathering, inner: tuple[str, ...]) -> int:
+        if job.into != self._into:
             self.close()
-            home.mkdir(parents=True, exist_ok=True)
-            self._open[()] = os.open(home, _FLAGS)
-            self._home = home
-        found = self._open.get(parts)
-        if found is None:
-            above = self.enter(home, parts[:-1])
-            try:
-                os.mkdir(parts[-1], 0o755, dir_fd=above)
-            except FileExistsError:
-                pass
-            found = self._open[parts] = os.open(parts[-1], _FLAGS, dir_fd=above)
-        return found
+            job.into.mkdir(parents=True, exist_ok=True)
+            self._bottom = os.open(job.into, _FLAGS & ~os.O_NOFOLLOW)
+            self._into = job.into
+        parts = (*job.place, *inner)
+        while tuple(name for name, _ in self._stack) != parts[: len(self._stack)]:
+            os.close(self._stack.pop()[1])
+        for name in parts[len(self._stack) :]:
+            above = self._stack[-1][1] if self._stack else self._bottom
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=above)
+            self._stack.append((name, os.open(name, _FLAGS, dir_fd=above)))
+        return self._stack[-1][1]
 
     def close(self) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open, self._home = {}, None
+        while self._stack:
+            os.close(self._stack.pop()[1])
+        if self._into is not None:
+            os.close(self._bottom)
+        self._into = None
 
 
 def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) -> None:
@@ -203,10 +216,15 @@ def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) ->
         with tarfile.open(fileobj=cast("IO[bytes]", feed), mode="r|", bufsize=64 * tarfile.BLOCKSIZE,
                           errors="surrogateescape") as stream:  # fmt: skip
             for member in stream:
-                _member(stream, member, jobs, limit, directories)
+                parts = tuple(member.name.removeprefix("./").split("/"))
+                job = jobs.get((parts[0], parts[2])) if len(parts) > 3 and parts[1] == "c" else None
+                if job is not None and not {"", ".", ".."} & set(parts):
+                    with _blamed_on(job):
+                        _member(stream, member, parts[3:], job, limit, directories)
                 stream.members = []  # ty: ignore[missing-attribute] # tarfile would keep them all
         for job in jobs.values():
-            _resolve_links(job)
+            with _blamed_on(job):
+                _resolve_links(job, limit, directories)
     except tarfile.ReadError as error:
         if "empty file" not in str(error):
             raise
@@ -219,70 +237,83 @@ def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) ->
         directories.close()
 
 
+@contextlib.contextmanager
+def _blamed_on(job: Gathering) -> Iterator[None]:
+    """What is in the way of one job's files (a link, a directory in the place of a file) is no other job's error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
+        asked = f"writing output to {job.directory}"
+        advice = "Choose another directory, or clear that one."
+        job.error = StorageError(asked, f"{error.filename!r}: {error.strerror}", advice)
+
+
 def _member(
     stream: tarfile.TarFile,
     member: tarfile.TarInfo,
-    jobs: Mapping[tuple[str, str], Gathering],
+    parts: tuple[str, ...],
+    job: Gathering,
     limit: int,
     directories: _Directories,
 ) -> None:
-    parts = tuple(member.name.split("/"))
-    if parts[0] == ".":
-        parts = parts[1:]
-    if len(parts) < 4 or parts[1] != "c" or {"", ".", ".."} & set(parts):
-        return
-    job = jobs.get((parts[0], parts[2]))
-    if job is None:
-        return
-    inner = parts[4:] if parts[3] == "work" else parts[3:]
+    log = parts[0] != "work"
+    inner = parts if log else parts[1:]
     name = "/".join(inner)
-    log = parts[3] != "work"
     if log and name not in {"stdout", "stderr"}:
+        return
+    if not inner:
         return
     if not log and inner[0] in {"stdout", "stderr"}:
         job.skipped[name] = "the job's own stdout and stderr have these names"
     elif member.issym():
         job.links[name] = member.linkname
     elif member.isdir():
-        directories.enter(job.directory, inner)
+        directories.enter(job, inner)
     elif member.isreg():
         job.bytes += member.size
         if job.bytes > limit:
             job.skipped[name] = "more bytes came than were announced"
             return
-        _file(stream, member, directories.enter(job.directory, inner[:-1]), inner[-1])
-        (job.logs if log else job.files)[name] = job.directory.joinpath(*inner)
+        source = stream.extractfile(member)
+        mode = 0o777 if member.mode & stat.S_IXUSR else 0o666
+        if source is not None:
+            _file(source, member.size, mode, directories.enter(job, inner[:-1]), inner[-1])
+            (job.logs if log else job.files)[name] = job.directory.joinpath(*inner)
 
 
-def _file(stream: tarfile.TarFile, member: tarfile.TarInfo, directory: int, name: str) -> None:
+def _file(source: IO[bytes], size: int, mode: int, directory: int, name: str) -> None:
     """Write one file under a name of its own and rename it, so that it is whole or not there."""
     part = f".ic-{os.getpid()}-{os.urandom(6).hex()}"
-    mode = 0o777 if member.mode & stat.S_IXUSR else 0o666
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode,
                          dir_fd=directory)  # fmt: skip
     try:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
-            source = stream.extractfile(member)
-            if source is not None:
-                if member.size <= 1 << 20:
-                    file.write(source.read())
-                else:
-                    shutil.copyfileobj(source, file, 1 << 20)
+            if size <= 1 << 20:
+                file.write(source.read())
+            else:
+                shutil.copyfileobj(source, file, 1 << 20)
         os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         os.unlink(part, dir_fd=directory)
         raise
 
 
-def _resolve_links(job: Gathering) -> None:
+def _resolve_links(job: Gathering, limit: int, directories: _Directories) -> None:
     """A link to another file that was brought back becomes a copy of it; all others stay behind."""
     for name, target in job.links.items():
         where = os.path.normpath(PurePosixPath(name).parent / target)
-        if not target.startswith("/") and where in job.files:
-            path = job.directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            shutil.copy2(job.files[where], path, follow_symlinks=False)
-            job.files[name] = path
-        else:
+        if target.startswith("/") or where not in job.files:
             job.skipped[name] = f"a link to {target!r}, which is not among the files brought back"
+            continue
+        inner = tuple(name.split("/"))
+        with job.files[where].open("rb") as source:
+            seen = os.fstat(source.fileno())
+            if job.bytes + seen.st_size > limit:
+                job.skipped[name] = f"a link to {target!r}, too much for a copy"
+                continue
+            job.bytes += seen.st_size
+            mode = 0o777 if seen.st_mode & stat.S_IXUSR else 0o666
+            _file(source, seen.st_size, mode, directories.enter(job, inner[:-1]), inner[-1])
+        job.files[name] = job.directory.joinpath(*inner)

@@ -60,16 +60,16 @@ ic_cancel() { # NAME TAG RANGES: ends the processes of jobs that run; the mark k
   present "$2" || { echo "the resource keeps nothing of $2"; return 1; }
   mark "$2" "$3" || return 1
   # the supervisor would start what was cancelled, only to see that; a new one leaves it out (jobs have their own session)
-  { read -r ic_pid <"$2/.supervisor"; } 2>/dev/null && ! flock -n "$2/.supervisor" true && kill -TERM -- "-$ic_pid" 2>/dev/null &&
+  { read -r ic_pid <"$2/.supervisor"; } 2>/dev/null && ! flock -n "$2/.supervisor" true && kill -TERM "-$ic_pid" 2>/dev/null &&
     ic_supervise "$ic_store/$2"
   ic_wanted=$(printf '%s\n' "$3" | tr , '\n' | awk -F- -v t="$2" '{ for (c = $1 + 0; c <= $NF + 0; c++) print t, c }')
   ic_groups=$(records | awk '$4 == "v1" && $7 == "-" { print $13 }' | while read -r ic_owner; do
     if ic_alive "${ic_owner%%/*}" "${ic_owner##*/}"; then echo "$ic_owner"; fi
   done)
-  for ic_owner in $ic_groups; do kill -TERM -- "-${ic_owner%%/*}" && kill -CONT -- "-${ic_owner%%/*}"; done 2>/dev/null
+  for ic_owner in $ic_groups; do kill -TERM "-${ic_owner%%/*}" && kill -CONT "-${ic_owner%%/*}"; done 2>/dev/null
   [ -z "$ic_groups" ] || setsid sh -c 'sleep 5; for o; do
       read -r s </proc/"${o%%/*}"/stat || continue
-      s=${s##*) } t=${o##*/}; set -- $s; [ "${20}" != "$t" ] || kill -KILL -- "-${o%%/*}"; done' sh $ic_groups \
+      s=${s##*) } t=${o##*/}; set -- $s; [ "${20}" != "$t" ] || kill -KILL "-${o%%/*}"; done' sh $ic_groups \
     </dev/null >/dev/null 2>&1 &
   return 0
 }

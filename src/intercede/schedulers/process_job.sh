@@ -42,9 +42,9 @@ ic_before() {
     wait "$ic_nap"
     trap '' TERM
     echo walltime >"$ic_here/.flag"
-    kill -TERM -- "-$$"
+    kill -TERM "-$$"
     sleep 5
-    kill -KILL -- "-$$"
+    kill -KILL "-$$"
   ) </dev/null >/dev/null 2>&1 &
   ic_clock=$!
 }

@@ -11,5 +11,5 @@ cd "$1" || exit 0
   !ranges { gone[$1] = 1; next }
   { k = split($0, r, ","); for (i = 1; i <= k; i++) { m = split(r[i], e, "-"); for (c = e[1] + 0; c <= e[m] + 0; c++) gone[c] = 1 } }
   END { for (i = 0; i < n; i++) if (!(i in gone)) print i }' |
-  xargs -P "$at_once" -n 1 sh -c '[ -f "$0/runner" ] || exit 255
+  xargs -r -P "$at_once" -n 1 sh -c '[ -f "$0/runner" ] || exit 255
     setsid sh "$0/runner" "$0" 0 "$1" 9>&- >>"$0/log/0.$1" 2>&1; exit 0' "$1"

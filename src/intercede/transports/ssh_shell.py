@@ -46,13 +46,14 @@ _INNER = (
 
 # The long option tells the timeout of GNU, uutils and FreeBSD, which end the process group, from BusyBox's, which ends
 # one process. Without it, `set -m` gives the command a group of its own, in shells that can do so without a terminal
-# (bash, mksh, ksh93; not dash and ash, which then end the command's own process only).
+# (bash, mksh; not dash and ash, which then end the command's own process only).
 _LIMITED = r"""
 if timeout --kill-after=KILL_AFTER 5 true 2>/dev/null; then
   limited() { n=$1; shift; timeout --kill-after=KILL_AFTER "$n" sh -c "$i" sh "$a" "$b" "$@" & w=; }
 else
   limited() {
     n=$1; shift
+    trap - TERM  # a shell that is forked with a trap loses signals until it has dropped it: seen with dash and ksh93
     { set -m; } 2>/dev/null
     (exec "$@") <&3 3<&- & c=$!
     { set +m; } 2>/dev/null
@@ -67,10 +68,10 @@ else
     ) </dev/null >/dev/null 2>&1 & w=$!
   }
 fi
+heed() { trap 't=1; x=1; kill "${c:-$!}"' TERM; }
 run() {
   t= c=
-  trap 't=1; x=1; kill "${c:-$!}"' TERM
-  limited "$@"
+  heed; limited "$@"; heed
   c=${c:-$!}
   wait $c; r=$?
   while test "$t"; do t=; wait $c; r=$?; done

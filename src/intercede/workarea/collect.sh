@@ -45,7 +45,7 @@ list=$(printf '%s\n' "$jobs" | candidates | xargs -0 sh -c '[ "$#" = 0 ] || find
       if (count[job] + 1 > files) type = "files"
       else if (used[job] + size > bytes) type = "bytes"
       else { count[job]++; used[job] += size } }
-    else if (type == "d" && ++count[job] > files) type = "files"
+    else if ((type == "d" || type == "l") && ++count[job] > files) type = "files"
     print type, size, name }')
 for tag in $(printf '%s\n' "$jobs" | cut -d' ' -f1 | sort -u); do
   if present "$tag" && [ ! -L "$tag/meta" ]; then
@@ -61,4 +61,4 @@ say list
 printf '%s\n' "$list"
 say tar
 printf '%s\n' "$list" | awk '$1 == "f" || $1 == "l" || $1 == "d" { print substr($0, length($1) + length($2) + 3) }' |
-  tr '\n\001' '\0\n' | tar -cf - --format=gnu --no-recursion --null -T - 2>/dev/null
+  tr '\n\001' '\0\n' | tar -cf - --format=gnu --hard-dereference --no-recursion --null -T - 2>/dev/null

@@ -233,7 +233,7 @@ class Area:
         names = "".join(lines).encode()
         command = program("status", self.scheduler.shell, self._place, stdin=names, time_limit=seconds)
         (answer,) = yield (command,)
-        said = sections(self.nonce, answer, "status")
+        said = sections(self.nonce, answer, f"status of {len(jobs)} jobs ({self.scheduler.sources[0]})")
         found = StatusAnswer()
         if said and said[0].head == "nothing":
             return found
@@ -242,14 +242,17 @@ class Area:
         ended = by_head.get("queued")
         if ended is None or "queue" not in by_head:
             raise ParseError("status", "the queue's part is missing", text=answer.text)
+        said_queue = by_head["queue"].body
         if ended.words[1:] != ("0",):
-            raise SchedulerUnavailable(ask, ended.body or f"exit code {ended.words[-1]}", "Try again later.")
-        found.queue = self.scheduler.read_queue(by_head["queue"].body)
-        if (closing := by_head.get("historied")) is not None:
-            found.history = self.scheduler.read_history(by_head["history"].body)
-            if closing.words[1:] != ("0",) and not self.scheduler.history_is_off(closing.body):
+            raise SchedulerUnavailable(ask, said_queue or f"exit code {ended.words[-1]}", "Try again later.")
+        found.queue = self.scheduler.read_queue(said_queue)
+        if (closing := by_head.get("historied")) is not None and "history" in by_head:
+            said_history = by_head["history"].body
+            if closing.words[1:] == ("0",):
+                found.history = self.scheduler.read_history(said_history)
+            elif not self.scheduler.history_is_off(said_history):
                 found.history_answers = False
-                found.complaint = f"{history}: {closing.body}"
+                found.complaint = f"{history}: {said_history}"
         if "records" in by_head:
             _read_records(by_head["records"].body, found)
         return found

@@ -67,7 +67,9 @@ ic_is_silent() { # N, with the shell's stderr in .verdict, which is empty
 }
 ic_run() (
   # caught, not ignored: the payload gets the default actions
-  trap : HUP INT QUIT USR1 USR2 ALRM TERM
+  trap : QUIT USR1 USR2 ALRM
+  # whoever of us is told first notes it: the payload's end may be recorded before the other one comes to it
+  trap 'ic_noted run' HUP INT TERM
   cd "$ic_here/work" || exit 1
   exec 3>"$ic_here/stderr" >"$ic_here/stdout" 2>"$ic_here/.verdict" </dev/null
   (
@@ -95,17 +97,17 @@ ic_run() (
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
   [ -f "$ic_dir/requeue" ] && [ "$ic_flag" = terminated ] || rm -rf "$ic_secrets"
 )
+ic_noted() { # WHO: was told to end; is it because the time is over?
+  ic_limit=0 ic_word=terminated
+  [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"
+  if [ "$ic_limit" -gt 0 ] && [ $(($(date +%s) - ic_start)) -ge $((ic_limit - 1)) ]; then ic_word=walltime; fi
+  [ -f "$ic_here/.flag" ] || { echo "$ic_word" >"$ic_here/.flag.$1" && mv -f "$ic_here/.flag.$1" "$ic_here/.flag"; }
+}
 ic_told=
 ic_caught() { # NAME
   ic_told=$1
   case $1 in
-  TERM | INT | HUP)
-    ic_limit=0
-    [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"
-    ic_word=terminated
-    if [ "$ic_limit" -gt 0 ] && [ $(($(date +%s) - ic_start)) -ge $((ic_limit - 1)) ]; then ic_word=walltime; fi
-    [ -f "$ic_here/.flag" ] || echo "$ic_word" >"$ic_here/.flag"
-    ;;
+  TERM | INT | HUP) ic_noted wait ;;
   esac
   case " $ic_forward " in *" $1 "*) kill "-$1" "$(cat "$ic_here/.pid")" 2>/dev/null ;; esac
 }
