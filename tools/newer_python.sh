@@ -39,4 +39,15 @@ if [ -n "$python" ]; then
 fi
 stack=$("$venv/bin/python" -c 'from testbed.manifest import load_manifest; print(next(iter(load_manifest())))')
 echo "no Python newer than $ours here, and uv cannot fetch one: using the one inside $stack"
-exec "$venv/bin/python" -m testbed exec "$stack" -- /opt/venv/bin/python -m pytest -p no:cacheprovider --rootdir /src -c /src/pyproject.toml "$@"
+testbed() { "$venv/bin/python" -m testbed "$@"; }
+if ! testbed url "$stack" >/dev/null 2>&1; then
+  trap 'testbed down "$stack"' EXIT
+  testbed up "$stack" --keep
+fi
+words=(-p no:cacheprovider --rootdir=/src -c /src/pyproject.toml)
+for word; do
+  # paths of the repository are below /src there
+  if [ -e "$word" ]; then words+=("/src/$word"); else words+=("$word"); fi
+done
+testbed exec "$stack" -- /opt/venv/bin/python -VV
+testbed exec "$stack" -- /opt/venv/bin/python -m pytest "${words[@]}"

@@ -1,22 +1,61 @@
-"""The places where the contract is to hold."""
+"""The places where the contract is to hold.
+
+`INTERCEDE_CONTRACT=local-slurm` runs the suite on the Slurm of the machine that it runs on: `test_inside.py` does so
+inside the container.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from intercede.schedulers.process import Process
+from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
+from intercede.testing.ssh_server import SSHServer, ssh_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-HERE: Mapping[str, frozenset[str]] = {
+    from testbed.stack import Stack
+
+ON_SLURM = ("hold", "queues", "requeue", "describe", "small", "stranger")
+PLACES: Mapping[str, frozenset[str]] = {
     "local-process": traits_of(Process, "supervised"),
+    "ssh-process": traits_of(Process, "supervised", "ssh"),
+    "sshd-process": traits_of(Process, "supervised", "ssh", "sshd", "small", "stranger"),
+    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", *ON_SLURM),
+    "local-slurm": traits_of(Slurm, *ON_SLURM),
 }
+CONTAINED = {"sshd-process": "slurm-24.11", "ssh-slurm": "slurm-24.11", "bare-slurm": "slurm-24.11-no-accounting"}
+INSIDE = {"local-slurm"}
+# Slurm without accounting, whose daemon may be frozen at any time: what depends on either
+ONLY = {"bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"}}
+SLURM: Mapping[str, Any] = {
+    "native_wait": {"slurm": ("--begin=now+1hour",)},
+    "native_hold": {"slurm": ("--hold",)},
+    "hold": ("scontrol", "hold", "{native}"),
+    "requeue": ("scontrol", "requeue", "{native}"),
+    "describe": ("scontrol", "show", "job", "{native}"),
+    "limited_queue": "short",
+}
+CONTAINER = {"small": "/small", "closed": "/home/bob/closed"}
+
+
+def chosen() -> dict[str, frozenset[str]]:
+    """The places of this run, and what each has."""
+    asked = os.environ.get("INTERCEDE_CONTRACT")
+    names = asked.split(",") if asked else set(PLACES) - INSIDE
+    return {name: PLACES[name] for name in PLACES if name in names}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,20 +63,100 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    parametrize(metafunc, HERE)
+    parametrize(metafunc, chosen())
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     deselect_homeless(config, items)
+    for item in list(items):
+        name = getattr(item, "callspec", None) and item.callspec.params.get("place")  # ty: ignore[unresolved-attribute]
+        wanted = ONLY.get(name)
+        if wanted is not None and item.parent is not None and item.parent.name not in wanted:
+            items.remove(item)
+            config.hook.pytest_deselected(items=[item])
+        elif name in CONTAINED:
+            item.add_marker("testbed")
 
 
 @pytest.fixture(scope="session")
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    stack_factory: Callable[[str], Stack],
+) -> Iterator[Place]:
     """The place of that name."""
-    makers = {"local-process": _local_process}
-    return makers[request.param](tmp_path_factory.mktemp(request.param))
+    name = request.param
+    with contextlib.ExitStack() as stack:
+        if name in CONTAINED:
+            yield contained(name, stack_factory(CONTAINED[name]))
+        elif name == "ssh-process":
+            server = stack.enter_context(running_server(tmp_path_factory.mktemp(name)))
+            settings = {"id": name, "scheduler": "process", "slots": 4, "ssh": way_to(server)}
+            yield Place(name, PLACES[name], settings, str(server.home / "contract"))
+        elif name == "local-slurm":
+            home = os.path.expanduser(f"~/contract-{secrets.token_hex(3)}")
+            yield Place(name, PLACES[name], {"id": "slurm", "scheduler": "slurm"}, home, **SLURM, **CONTAINER)
+        else:
+            settings = {"id": "local", "scheduler": "process", "slots": 4}
+            yield Place(name, PLACES[name], settings, str(tmp_path_factory.mktemp(name)))
 
 
-def _local_process(directory: Path) -> Place:
-    settings = {"id": "local", "scheduler": "process", "slots": 4}
-    return Place("local-process", HERE["local-process"], settings, str(directory))
+def contained(name: str, stack: Stack) -> Place:
+    """A place in a container, over OpenSSH."""
+    scheduler = "process" if name.endswith("process") else "slurm"
+    ssh = {
+        "host": stack.host, "port": stack.ssh_port, "user": "alice", "identity_files": [str(stack.key("alice"))],
+        "known_hosts": str(stack.known_hosts), "config_file": "", "agent": False,
+    }  # fmt: skip
+    settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{stack.host}:{stack.ssh_port}", "scheduler": scheduler}
+    settings |= {"ssh": ssh, "slots": 4} if scheduler == "process" else {"ssh": ssh}
+    base = f"/home/alice/contract-{secrets.token_hex(3)}"
+    extras = {**CONTAINER, **(SLURM if scheduler == "slurm" else {})}
+
+    @contextlib.contextmanager
+    def frozen() -> Iterator[None]:
+        daemon = stack.daemon("slurmctld")
+        daemon.freeze()
+        try:
+            yield
+        finally:
+            daemon.thaw()
+
+    return Place(name, PLACES[name], settings, base, frozen=frozen, **extras)
+
+
+def way_to(server: SSHServer) -> dict[str, Any]:
+    """The settings that lead to a server of ours."""
+    return {
+        "host": server.host, "port": server.port, "user": server.user, "identity_files": [str(server.client_key)],
+        "known_hosts": str(server.known_hosts), "config_file": "", "agent": False,
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def running_server(directory: Path) -> Iterator[SSHServer]:
+    """An SSH server in a thread, with an event loop of its own: the tests' loops come and go."""
+    ready: list[SSHServer] = []
+    begun, over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with ssh_server(directory, shell=("/bin/bash", "-c")) as server:
+            ready.append(server)
+            begun.set()
+            await over.wait()
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=work, name="sshd", daemon=True)
+    thread.start()
+    if not begun.wait(30):
+        raise RuntimeError("the SSH server did not start")
+    try:
+        yield ready[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(30)

@@ -63,5 +63,6 @@ def test_a_command_that_takes_too_long_is_ended(posix: str, watchdog: str) -> No
     done = subprocess.run([posix, "-c", text], capture_output=True, check=False, timeout=10, stdin=subprocess.DEVNULL)
     parts = mark.end.split(done.stdout.partition(mark.start)[2])
     errors = mark.end.split(done.stderr)[::2]
-    assert parts == [b"", b"124", b"next\n", b"0", b""]
+    assert parts[1] in {b"124", b"143"}
+    assert [*parts[:1], *parts[2:]] == [b"", b"next\n", b"0", b""]
     assert [mark.timed_out in part for part in errors] == [True, False, False]

@@ -36,18 +36,7 @@ def describe(program: Sequence[str], wishes: Wishes, settings: ResourceSettings)
     Raises:
         ConfigurationError: A file is missing, or a word means nothing.
     """
-    inputs = dict(_input(each) for each in wishes.inputs)
-    executable = program[0]
-    if _is_shipped(executable):
-        path = Path(executable)
-        if not os.access(path, os.X_OK):
-            raise ConfigurationError(f"program {executable!r}", "it is not executable", f"chmod +x {executable}")
-        if inputs.get(path.name, path) != path:
-            raise ConfigurationError(
-                f"-i {path.name}", "the program has the same name", "Give it another: -i NAME=FILE."
-            )
-        inputs[path.name] = path
-        executable = f"./{path.name}"
+    executable, inputs = _shipped(program[0], dict(_input(each) for each in wishes.inputs))
     needs = make(
         Resources,
         "the job's needs",
@@ -95,6 +84,18 @@ def warnings(program: Sequence[str], wishes: Wishes, *, here: bool) -> list[str]
         elif name != os.path.normpath(path):
             said.append(f"warning: the job finds {path} under the name {name}")
     return said
+
+
+def _shipped(program: str, inputs: dict[str, Path]) -> tuple[str, dict[str, Path]]:
+    """The executable for the description, and the inputs with the program among them if it is sent along."""
+    if not _is_shipped(program):
+        return program, inputs
+    path = Path(program)
+    if not os.access(path, os.X_OK):
+        raise ConfigurationError(f"program {program!r}", "it is not executable", f"chmod +x {program}")
+    if inputs.get(path.name, path) != path:
+        raise ConfigurationError(f"-i {path.name}", "the program has the same name", "Give it another: -i NAME=FILE.")
+    return f"./{path.name}", inputs | {path.name: path}
 
 
 def _is_shipped(program: str) -> bool:

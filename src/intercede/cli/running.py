@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intercede.answers import JobState, JobStatus, Reason
 from intercede.cli import documents, fetching, screen, surveying
@@ -134,21 +134,9 @@ async def _follow(
     session: Session, submission: Submission, settings: ResourceSettings, wishes: Wishes, ways: Ways
 ) -> int:
     refs = submission.refs
-    statuses: dict[JobRef, JobStatus] = {}
     alone = wishes.copies == 1 and not ways.json
     element = session.element()
-    if alone:
-        try:
-            statuses[refs[0]] = await stream(element, refs[0])
-        except BrokenPipeError:
-            # As in any pipe: nobody reads what is written, so it need not be written.
-            await clean_up(session, refs, purge=not ways.keep, unwanted=True)
-            raise
-    else:
-        with Progress(submission.tag, len(refs)) as progress:
-            async for changes in element.watch(refs):
-                statuses |= changes
-                progress.show(statuses.values())
+    statuses = await (_stream(session, refs[0], keep=ways.keep) if alone else _watch(element, refs, submission.tag))
     session.memory.saw({str(ref): documents.job_document(status) for ref, status in statuses.items()})
     writes = bool(ways.to or wishes.outputs or not alone)
     into = ways.to or f"ic-{submission.tag}"
@@ -159,18 +147,38 @@ async def _follow(
     if not complete:
         say(f"what is missing is still on the resource: intercede output {submission.tag} --to DIR")
     if ways.json:
+        head = surveying.submission_document(submission, session.access.on, settings.id)
         jobs = [
             documents.job_document(statuses[ref]) | {"output": documents.output_document(outputs[ref])} for ref in refs
         ]
-        head = surveying.submission_document(submission, session.access.on, settings.id)
         screen.emit(head | {"directory": into, "purged": purged, "jobs": jobs})
     elif not alone:
-        _summary(submission, statuses, into)
+        screen.show_jobs(list(statuses.values()))
+        said = screen.counts(status.state for status in statuses.values())
+        say(f"{submission.tag}: {said}; output in {into}/")
     failures = fetching.failures(outputs)
     if alone:
         return _own_status(statuses[refs[0]]) or of_errors(failures)
     bad = any(status.state is not JobState.SUCCEEDED for status in statuses.values())
     return max(Exit.JOB_FAILED if bad else Exit.OK, of_errors(failures))
+
+
+async def _stream(session: Session, ref: JobRef, *, keep: bool) -> dict[JobRef, JobStatus]:
+    try:
+        return {ref: await stream(session.element(), ref)}
+    except BrokenPipeError:
+        # As in any pipe: nobody reads what is written, so it need not be written.
+        await clean_up(session, [ref], purge=not keep, unwanted=True)
+        raise
+
+
+async def _watch(element: Any, refs: Sequence[JobRef], tag: str) -> dict[JobRef, JobStatus]:
+    statuses: dict[JobRef, JobStatus] = {}
+    with Progress(tag, len(refs)) as progress:
+        async for changes in element.watch(refs):
+            statuses |= changes
+            progress.show(statuses.values())
+    return statuses
 
 
 async def _purge(session: Session, refs: Sequence[JobRef]) -> bool:
@@ -194,11 +202,6 @@ def _tell(submission: Submission, settings: ResourceSettings) -> None:
     say(f"{number} {'job' if number == 1 else 'jobs'} submitted to {settings.id}")
     if number and screen.is_terminal(stderr=True):
         say(f"go on with: intercede status {submission.tag} (or watch, logs, output, cancel)")
-
-
-def _summary(submission: Submission, statuses: dict[JobRef, JobStatus], into: str) -> None:
-    screen.show_jobs(list(statuses.values()))
-    say(f"{submission.tag}: {screen.counts(status.state for status in statuses.values())}; output in {into}/")
 
 
 def _own_status(status: JobStatus) -> int:

@@ -114,11 +114,10 @@ class Orders:
         answers: Answers = {}
         for ref in refs:
             verdict, text = said.get((ref.submission, str(self._scheduler.first_of(ref))), ("", "no answer"))
-            answers[ref] = (
-                Outcome.DONE
-                if verdict == "0"
-                else CommandError(asked, text, returncode=int(verdict) if verdict.isdigit() else None)
-            )
+            if verdict in {"0", "gone"}:
+                answers[ref] = Outcome.DONE if verdict == "0" else Outcome.NOT_NEEDED
+            else:
+                answers[ref] = CommandError(asked, text, returncode=int(verdict) if verdict.isdigit() else None)
         return answers
 
 

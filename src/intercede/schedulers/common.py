@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from intercede.model import JobDescription, Resources
     from intercede.settings import ResourceSettings
 
-__all__ = ["check_resources", "log", "moment", "native_words"]
+__all__ = ["check_resources", "epoch", "log", "moment", "native_words"]
 
 log = logging.getLogger("intercede.schedulers")
 
@@ -25,6 +26,11 @@ def moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def epoch(text: str) -> datetime | None:
+    """Read seconds since the epoch; None for anything else."""
+    return datetime.fromtimestamp(int(text), UTC) if re.fullmatch(r"\d{1,11}", text) else None
 
 
 def check_resources(

@@ -19,7 +19,7 @@ from intercede.errors import (
     SubmissionRejected,
     UnsupportedError,
 )
-from intercede.schedulers.common import check_resources, log
+from intercede.schedulers.common import check_resources, epoch, log
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation
@@ -94,13 +94,17 @@ class Process:
         return StorageError("submit", answer, returncode=returncode)
 
     def read_queue(self, text: str) -> dict[str, Observation]:
-        """Read lines `ID|WORD`."""
+        """Read lines `ID|WORD|SUBMITTED|STARTED|NODE`, times in seconds since the epoch."""
         found = {}
         for line in text.split("\n"):
-            native, _, word = line.partition("|")
-            if word in STATES:
+            native, *fields = line.split("|")
+            if len(fields) == 4 and fields[0] in STATES:
+                word, sent, began, node = fields
                 state, reason, detail = STATES[word]
-                found[native] = Observation(native, word, state, reason, detail=detail)
+                found[native] = Observation(
+                    native, word, state, reason, detail=detail, node=node or None,
+                    submitted=epoch(sent), started=epoch(began),
+                )  # fmt: skip
             elif line.strip():
                 log.warning("a line that is none of ours: %r", line[:200])
         return found

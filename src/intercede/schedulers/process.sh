@@ -38,9 +38,12 @@ ic_queue() { # reads the records of ic_wanted; any question restarts a superviso
       else if ($3 == "cancelled" && $4 != "v1") word = "CANCELLED"
       else if (job != ENVIRON["ic_host"]) word = "ELSEWHERE"
       else word = ($4 == "v1") ? "STARTED" : "PENDING"
-      print native[$1 " " $2], word, $1, $13 }' | {
+      if (!($1 in sent)) { sent[$1] = "-"; f = "./" $1 "/meta"
+        if ((getline line < f) > 0 && match(line, /"submitted": [0-9]+/)) sent[$1] = substr(line, RSTART + 13, RLENGTH - 13)
+        close(f) }
+      print native[$1 " " $2], word, $1, $13, sent[$1], $6, $12 }' | {
     ic_last=
-    while read -r ic_job ic_word ic_tag ic_owner; do
+    while read -r ic_job ic_word ic_tag ic_owner ic_sent ic_began ic_on; do
       if [ "$ic_word" = PENDING ] && [ "$ic_tag" != "$ic_last" ]; then
         ic_last=$ic_tag
         if ! [ -f "$ic_tag/process" ]; then ic_last=; continue; fi
@@ -51,7 +54,7 @@ ic_queue() { # reads the records of ic_wanted; any question restarts a superviso
           case $ic_stat in T | t) ic_word=SUSPENDED ;; *) ic_word=RUNNING ;; esac
         fi
       fi
-      printf '%s|%s\n' "$ic_job" "$ic_word"
+      printf '%s|%s|%s|%s|%s\n' "$ic_job" "$ic_word" "$ic_sent" "$ic_began" "$ic_on"
     done
   }
 }

@@ -21,7 +21,7 @@ from intercede.errors import (
 from intercede.schedulers.common import check_resources, log, moment, native_words
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
-from intercede.workarea.scheduler import Observation, ranges
+from intercede.workarea.scheduler import Observation, ranges, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,6 +207,8 @@ class Slurm:
             return QueueFull(asked, answer, "Submit again when jobs have ended.", returncode=returncode)
         if ABSENT.search(answer):
             return SchedulerUnavailable(asked, answer, "Try again later.", returncode=returncode)
+        if returncode == 127:
+            return unavailable(asked, answer, returncode)
         field = next((name for pattern, name in FIELDS if pattern.search(answer)), "")
         advice = "`intercede queues` lists the queues and their limits." if field else ""
         return SubmissionRejected(f"{asked} ({field})" if field else asked, answer, advice, returncode=returncode)
@@ -274,7 +276,7 @@ class Slurm:
         )
         for asked, answer in (("sinfo", partitions), ("squeue", jobs)):
             if answer.returncode != 0:
-                raise SchedulerUnavailable(asked, answer.complaint, "Try again later.", returncode=answer.returncode)
+                raise unavailable(asked, answer.complaint, answer.returncode)
         return Capacity(tuple(_queues(partitions.text, jobs.text, me.text.strip())))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SSHTransport"]
 
+TIMED_OUT = 124  # as timeout(1) has it
 GRACE = 15.0
 NOISE = 256 * 1024  # bytes that marks and the banners of a login may add to a command's output
 LOST_WAITS = (0.0,)  # a connection that was lost while idle is made anew once
@@ -242,9 +243,10 @@ def _apart(commands: Sequence[Command], mark: Mark, channel: Channel, stdout: by
         said = channel.errors(errors[2 * number]) if 2 * number < len(errors) else (b"", False)
         text = outputs[2 * number] if 2 * number < len(outputs) else b""
         if 2 * number + 1 < len(outputs):
-            answers.append(Completed(int(outputs[2 * number + 1]), text, *said))
+            status = TIMED_OUT if said[1] else int(outputs[2 * number + 1])
+            answers.append(Completed(status, text, *said))
         elif channel.timed_out:
-            answers.append(Completed(124, text, said[0], timed_out=True))
+            answers.append(Completed(TIMED_OUT, text, said[0], timed_out=True))
         else:
             raise ConnectionLost(shown(command), "the remote shell was ended before it", "It may have run.")
     return tuple(answers)

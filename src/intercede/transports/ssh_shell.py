@@ -53,19 +53,18 @@ if timeout --kill-after=KILL_AFTER 5 true 2>/dev/null; then
 else
   limited() {
     n=$1; shift
-    trap - TERM  # a shell that is forked with a trap loses signals until it has dropped it: seen with dash and ksh93
+    trap - TERM  # a shell that is forked with a trap loses signals until it has dropped it
     { set -m; } 2>/dev/null
     (exec "$@") <&3 3<&- & c=$!
     { set +m; } 2>/dev/null
     (
-      exec 3<&-
+      exec 4>&2 3<&- </dev/null >/dev/null 2>&1
       finish() { kill -$1 -$c || kill -$1 $c; }
-      p=0; trap 'kill $!; exit $p' TERM
-      sleep "$n" & wait $!
-      p=9; finish TERM
-      sleep KILL_AFTER & wait $!
-      finish KILL; exit 9
-    ) </dev/null >/dev/null 2>&1 & w=$!
+      while test "$n" -gt 0; do sleep 1 4>&-; n=$((n - 1)); done
+      printf %sT "$a$b" >&4
+      exec 4>&-
+      finish TERM; sleep KILL_AFTER; finish KILL
+    ) & w=$!
   }
 fi
 heed() { trap 't=1; x=1; kill "${c:-$!}"' TERM; }
@@ -75,11 +74,7 @@ run() {
   c=${c:-$!}
   wait $c; r=$?
   while test "$t"; do t=; wait $c; r=$?; done
-  if test "$w"; then
-    kill $w 2>/dev/null
-    wait $w
-    if test $? = 9; then printf %sT "$a$b" >&2; r=124; fi
-  fi
+  if test "$w"; then { kill -KILL $w; wait $w; } 2>/dev/null; fi
   if test "$x"; then exit 143; fi
 }
 """

@@ -4,6 +4,7 @@ enter any
 # TAG RANGES: remembers that the end was ordered; called by ic_cancel when it is sure of the jobs, before it ends them
 mark() { ! present "$1" || printf '%s\n' "$2" >>"$1/cancelled"; }
 while read -r tag first ranges words; do
+  if present ".gone/$tag" && ! present "$tag"; then say cancelled "$tag" "$first" gone; continue; fi
   # shellcheck disable=SC2086 # the words hold no blanks and no patterns but what the scheduler reads
   said=$(set -f; ic_cancel "$(named "$tag" "$first")" "$tag" "$ranges" $words 2>&1 </dev/null)
   code=$?

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from intercede.errors import ParseError, SchedulerUnavailable
+from intercede.errors import ParseError
 from intercede.workarea.programs import program
-from intercede.workarea.scheduler import Observation, Scheduler, numbers
+from intercede.workarea.scheduler import Observation, Scheduler, numbers, unavailable
 from intercede.workarea.sections import Section, must_exist, sections
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class Area:
             raise ParseError("status", "the queue's part is missing", text=answer.text)
         said_queue = by_head["queue"].body
         if ended.words[1:] != ("0",):
-            raise SchedulerUnavailable(ask, said_queue or f"exit code {ended.words[-1]}", "Try again later.")
+            raise unavailable(ask, said_queue, int(ended.words[1]))
         found.queue = self.scheduler.read_queue(said_queue)
         if (closing := by_head.get("historied")) is not None and "history" in by_head:
             said_history = by_head["history"].body

@@ -29,7 +29,10 @@ records() {
       if (n > 6 && word[4] == "-" && (getline flag < (home "/.flag")) > 0) { word[7] = flag; line = word[1]
         for (i = 2; i <= n; i++) line = line " " word[i] }
       close(home "/.flag")
-      if (!($1 in stone)) { stone[$1] = (getline gone < (".gone/" $1 "/digest")) > 0; close(".gone/" $1 "/digest") }
-      mark = (stone[$1] || among($1, $2 + 0, "purged")) ? "purged" : among($1, $2 + 0, "cancelled") ? "cancelled" : "-"
-      print $1, $2, mark, line }'
+      tag[++jobs] = $1; copy[jobs] = $2; said[jobs] = line }
+    # orders are looked at after the records: an end that we ordered meanwhile must not look like one of its own
+    END { for (i = 1; i <= jobs; i++) { t = tag[i]
+      if (!(t in stone)) { stone[t] = (getline gone < (".gone/" t "/digest")) > 0; close(".gone/" t "/digest") }
+      mark = (stone[t] || among(t, copy[i] + 0, "purged")) ? "purged" : among(t, copy[i] + 0, "cancelled") ? "cancelled" : "-"
+      print t, copy[i], mark, said[i] } }'
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from intercede.errors import SchedulerUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
 
-__all__ = ["Observation", "Scheduler", "ranges"]
+__all__ = ["Observation", "Scheduler", "numbers", "ranges", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,15 @@ class Scheduler(Protocol):
     def capacity(self, settings: ResourceSettings) -> Steps[Capacity]:
         """Ask for the queues."""
         ...
+
+
+def unavailable(asked: str, answer: str, returncode: int) -> SchedulerUnavailable:
+    """A command of the scheduler that did not do its work: because it is not there, or because it cannot now."""
+    if returncode == 127 or "not found" in answer:
+        advice = "Is this the submit host, and is the command on the PATH of a login without a terminal?"
+    else:
+        advice = "Try again later."
+    return SchedulerUnavailable(asked, answer, advice, returncode=returncode)
 
 
 def ranges(numbers: Iterable[int]) -> str:

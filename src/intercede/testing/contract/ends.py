@@ -129,7 +129,7 @@ class TestCancel:
     async def test_payload_is_told_once(self, spot: Spot, ce: BatchElement) -> None:
         text = """trap 'echo told >>"$1/told"' TERM; : >"$1/ready"; while [ ! -e "$1/no" ]; do sleep 0.1; done"""
         refs = (await ce.submit(script(text, spot.home))).refs
-        await spot.shell('while [ ! -e ready ]; do sleep 0.1; done')
+        await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         await ce.cancel(refs)
         assert (await final(ce, refs))[refs[0]].state is JobState.CANCELLED
         assert await spot.lines("told") == ["told"]
@@ -138,7 +138,7 @@ class TestCancel:
     async def test_payload_that_ends_well_when_told(self, spot: Spot, ce: BatchElement, code: int) -> None:
         text = f'trap "exit {code}" TERM; : >"$1/ready"; while :; do sleep 0.1; done'
         refs = (await ce.submit(script(text, spot.home))).refs
-        await spot.shell('while [ ! -e ready ]; do sleep 0.1; done')
+        await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         await ce.cancel(refs)
         assert (await final(ce, refs))[refs[0]].state is JobState.CANCELLED
 

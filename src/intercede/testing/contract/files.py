@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from intercede.elements.batch import BatchElement
-    from intercede.model import JobRef
     from intercede.testing.contract.place import Spot
 
 __all__ = ["NAMES", "TestBounds", "TestInputs", "TestLinks", "TestLogs", "TestOutputs"]
@@ -84,7 +83,19 @@ class TestOutputs:
             "echo e >d/e/f; echo h >d/.h; echo r >deep/er/r; echo s >deep/er/s; echo l >'lit[1].txt'; : >none;"
             "echo not >undeclared; echo hard >hard; ln hard hard2; chmod 755 one.txt"
         )
-        declared = ("one.txt", "h_*.root", "d", "deep/er/r", "deep/*/s", "lit[1].txt", "none", "hard", "hard2", "no_*", "nope")
+        declared = (
+            "one.txt",
+            "h_*.root",
+            "d",
+            "deep/er/r",
+            "deep/*/s",
+            "lit[1].txt",
+            "none",
+            "hard",
+            "hard2",
+            "no_*",
+            "nope",
+        )
         refs = list(await run(ce, script(text, outputs=declared)))
         output = await fetch_one(ce, refs[0], tmp_path)
         assert {name: path.read_text() for name, path in output.files.items()} == {
@@ -175,7 +186,9 @@ class TestLinks:
     async def test_directories_replaced_by_links(self, ce: BatchElement, tmp_path: Path, trick: str) -> None:
         declared = ("passwd", "a/passwd", "*", "a/*", "work/passwd")
         (ref,) = (await ce.submit(script(f"{trick}; exit 0", outputs=declared))).refs
-        with contextlib.suppress(AssertionError):  # what becomes of a job that does away with its record is its own affair
+        with contextlib.suppress(
+            AssertionError
+        ):  # what becomes of a job that does away with its record is its own affair
             await final(ce, [ref], 5)
         await ce.fetch_output([ref], tmp_path)
         known = (b"root:", b"daemon:")
@@ -243,7 +256,7 @@ class TestBounds:
 
     async def test_too_many_files(self, spot: Spot, tmp_path: Path) -> None:
         async with spot.element(limits={"output_files": 10}) as ce:
-            text = 'i=0; while [ $i -lt $1 ]; do : >f$i; i=$((i + 1)); done'
+            text = "i=0; while [ $i -lt $1 ]; do : >f$i; i=$((i + 1)); done"
             copies = [Copy(arguments=(number,)) for number in ("5", "500")]
             refs = list(await run(ce, script(text, outputs=("f*",)), copies))
             few, many = (await ce.fetch_output(refs, tmp_path)).values()
@@ -252,10 +265,9 @@ class TestBounds:
         assert isinstance(many, LimitExceeded)
         assert len(list((tmp_path / refs[1].submission / "1").iterdir())) <= 10
 
-
     async def test_links_are_no_way_around(self, spot: Spot, tmp_path: Path) -> None:
         async with spot.element(limits={"output_bytes": 1_000_000, "output_files": 20}) as ce:
-            text = 'head -c 400000 /dev/zero >f0; i=1; while [ $i -lt $1 ]; do ln -s f0 f$i; i=$((i + 1)); done'
+            text = "head -c 400000 /dev/zero >f0; i=1; while [ $i -lt $1 ]; do ln -s f0 f$i; i=$((i + 1)); done"
             copies = [Copy(arguments=(number,)) for number in ("10", "500")]
             refs = list(await run(ce, script(text, outputs=("f*",)), copies))
             before = ce.counters.bytes_received

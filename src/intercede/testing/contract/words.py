@@ -31,7 +31,9 @@ HOSTILE: tuple[str, ...] = (
 )  # fmt: skip
 
 # `/proc/$$/environ` is what exec(3) was given, whatever the shell makes of it
-DUMP = 'for a; do printf "%s\\0" "$a"; done >argv; cat "/proc/$$/environ" >environ; pwd -P >cwd; umask >umask; ls -A >ls'
+DUMP = (
+    'for a; do printf "%s\\0" "$a"; done >argv; cat "/proc/$$/environ" >environ; pwd -P >cwd; umask >umask; ls -A >ls'
+)
 DUMPED = ("argv", "environ", "cwd", "umask")
 
 
@@ -81,9 +83,11 @@ class TestWords:
         found = environment(await fetch_one(ce, refs[0], tmp_path))
         assert (found[b"A"], found[b"B"]) == (b"mine", b"2")
 
-    @pytest.mark.parametrize("name", ["a b", "it's", "-n", "a=b", "$x", "n\nl", "*", "ü", "\udcff", "\\", '"', ".h", "..h"])
+    @pytest.mark.parametrize(
+        "name", ["a b", "it's", "-n", "a=b", "$x", "n\nl", "*", "ü", "\udcff", "\\", '"', ".h", "..h"]
+    )
     async def test_program_of_any_name(self, ce: BatchElement, tmp_path: Path, name: str) -> None:
-        program = local_copy(tmp_path / "program", b"#!/bin/sh\nprintf '%s\\0' \"$0\" \"$@\"\n", executable=True)
+        program = local_copy(tmp_path / "program", b'#!/bin/sh\nprintf \'%s\\0\' "$0" "$@"\n', executable=True)
         description = JobDescription(executable=f"./{name}", arguments=("x y",), inputs={name: program})
         refs = ok(await run(ce, description))
         output = await fetch_one(ce, refs[0], tmp_path)
@@ -134,7 +138,7 @@ class TestPayload:
         ]  # fmt: skip
 
     async def test_directory_is_private_and_its_own(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
-        text = DUMP + '; stat -c %a . .. >modes; : >mine; [ ! -t 0 ]; cat; echo $? >rc'
+        text = DUMP + "; stat -c %a . .. >modes; : >mine; [ ! -t 0 ]; cat; echo $? >rc"
         refs = ok(await run(ce, script(text, outputs=("cwd", "modes", "ls", "umask", "rc")), 2))
         outputs = [await fetch_one(ce, ref, tmp_path) for ref in refs]
         cwds = [output.files["cwd"].read_text().strip() for output in outputs]
@@ -163,7 +167,9 @@ class TestSecrets:
         refs = ok(await run(ce, description, copies))
         for index, ref in enumerate(refs):
             output = await fetch_one(ce, ref, tmp_path)
-            got = {name.removeprefix("got/"): path.read_bytes() for name, path in output.files.items() if name != "modes"}
+            got = {
+                name.removeprefix("got/"): path.read_bytes() for name, path in output.files.items() if name != "modes"
+            }
             wanted = dict.fromkeys(names, secret + str(index).encode()) | {"shared": b"all"}
             assert got == wanted
             modes = output.files["modes"].read_text().split()
@@ -226,4 +232,3 @@ class TestSecrets:
                 return
             await asyncio.sleep(0.1)
         raise AssertionError(held)
-
