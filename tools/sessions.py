@@ -62,16 +62,22 @@ def _replaced(block: str, old: str, new: str) -> str:
 
 
 def _run(setup: str, text: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="intercede-session-") as home:
+    with tempfile.TemporaryDirectory(prefix="intercede-session-") as folder:
+        home, program = Path(folder, "home"), Path(folder, "bin", "intercede")
+        home.mkdir()
+        program.parent.mkdir()
+        # The command of this very interpreter, installed or not.
+        program.write_text(f"#!{sys.executable}\nfrom intercede.cli.main import main\n\nmain()\n")
+        program.chmod(0o755)
         _typed(setup, home)
         return "".join(f"{_PROMPT}{command}\n{_typed(command, home)}" for command in commands(text))
 
 
-def _typed(command: str, home: str) -> str:
+def _typed(command: str, home: Path) -> str:
     """Run a command in a terminal, as seen by somebody whose machine has another name."""
     environment = {
-        "HOME": home,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "PATH": f"{home.parent / 'bin'}:{os.environ['PATH']}",
         "TERM": "dumb",
         "NO_COLOR": "1",
         "LC_ALL": "C.UTF-8",

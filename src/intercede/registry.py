@@ -43,11 +43,12 @@ def open_element(
     if settings.scheduler not in SCHEDULERS:
         known = f"{nearest(settings.scheduler, SCHEDULERS)}Known: {', '.join(SCHEDULERS)}."
         raise ConfigurationError(f"scheduler {settings.scheduler!r} of {settings.id}", "there is no such one", known)
+    bounds = {"concurrent": settings.politeness.concurrent, "time_limit": settings.limits.command_time}
     if settings.ssh is None:
-        transport = _load("intercede.transports.local:LocalTransport")()
+        transport = _load("intercede.transports.local:LocalTransport")(**bounds)
     else:
         transport = _load("intercede.transports.ssh:SSHTransport")(
-            settings.ssh, resource=settings.id, credentials=credentials
+            settings.ssh, resource=settings.id, credentials=credentials, **bounds
         )
     return BatchElement(settings, transport, _load(SCHEDULERS[settings.scheduler])())
 

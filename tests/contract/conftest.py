@@ -40,11 +40,16 @@ CONTAINED = {"sshd-process": "slurm-24.11", "ssh-slurm": "slurm-24.11", "bare-sl
 INSIDE = {"local-slurm"}
 # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
 ONLY = {"bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"}}
+# Slurm would wait for two minutes before it starts the job again
+REQUEUE = (
+    'scontrol requeue "$1"; until [ "$(squeue -h -r -j "$1" -o %r)" = BeginTime ]; do sleep 0.1; done; '
+    'scontrol update JobId="$1" StartTime=now'
+)
 SLURM: Mapping[str, Any] = {
     "native_wait": {"slurm": ("--begin=now+1hour",)},
     "native_hold": {"slurm": ("--hold",)},
     "hold": ("scontrol", "hold", "{native}"),
-    "requeue": ("scontrol", "requeue", "{native}"),
+    "requeue": ("sh", "-c", REQUEUE, "sh", "{native}"),
     "describe": ("scontrol", "show", "job", "{native}"),
     "limited_queue": "short",
 }

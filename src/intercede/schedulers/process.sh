@@ -17,9 +17,11 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT SLOTS CORES WALLTIME
   ic_supervise "$1"
   ic_here_is
 }
-# PID TICKS: whether that very process is there, and its state
+# PID TICKS: whether that very process, or what it left in its process group, is there, and its state. No new process
+# gets the number of a group that is not empty, so a group without its first process is still the job's.
 ic_alive() {
-  { read -r ic_stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  ic_stat=R
+  { read -r ic_stat <"/proc/$1/stat"; } 2>/dev/null || { kill -0 "-$1" 2>/dev/null; return; }
   ic_stat=${ic_stat##*) }
   ic_tick=$2
   # shellcheck disable=SC2086
@@ -71,8 +73,9 @@ ic_cancel() { # NAME TAG RANGES: ends the processes of jobs that run; the mark k
   done)
   for ic_owner in $ic_groups; do kill -TERM "-${ic_owner%%/*}" && kill -CONT "-${ic_owner%%/*}"; done 2>/dev/null
   [ -z "$ic_groups" ] || setsid sh -c 'sleep 5; for o; do
-      read -r s </proc/"${o%%/*}"/stat || continue
-      s=${s##*) } t=${o##*/}; set -- $s; [ "${20}" != "$t" ] || kill -KILL "-${o%%/*}"; done' sh $ic_groups \
+      s= t=${o##*/}
+      read -r s </proc/"${o%%/*}"/stat && { s=${s##*) }; set -- $s; [ "${20}" = "$t" ] || continue; }
+      kill -KILL "-${o%%/*}"; done' sh $ic_groups \
     </dev/null >/dev/null 2>&1 &
   return 0
 }

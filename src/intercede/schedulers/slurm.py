@@ -247,6 +247,8 @@ class Slurm:
             native, word, code, name, queue, nodes, submitted, started, ended, limit = fields
             state, reason, detail = _state(word, "")
             exit_code, signal = _exit(code) if state.is_final else (None, None)
+            if exit_code == 0 and state is not JobState.SUCCEEDED:
+                exit_code = None  # 0:0 of a job that was cancelled or timed out is no answer of its payload
             if signal == 53 and state is JobState.FAILED:
                 # slurmstepd: "could not open stdout/stderr file": the job never started (seen on 24.11)
                 reason, signal, detail = Reason.STAGING, None, "the node could not open files in the work area"

@@ -2,6 +2,7 @@
 enter
 fresh=.new/$ic_nonce.$$
 ic_said=$(mkdir "$fresh" 2>&1 && tar -xof - -C "$fresh" 2>&1) || { rm -rf "$fresh"; give_up "$ic_said"; }
+[ -f "$fresh/whole" ] || { rm -rf "$fresh"; give_up "the stream of files was cut off"; }
 for file in "$fresh"/*/*/* "$fresh"/*/*/.[!.]* "$fresh"/*/*/..?*; do
   [ -f "$file" ] || continue
   rest=${file#"$fresh"/} name=${file##*/}

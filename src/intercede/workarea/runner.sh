@@ -65,7 +65,7 @@ ic_is_silent() { # N, with the shell's stderr in .verdict, which is empty
   $ic_env sh -c 'ulimit -c 0; kill -"$1" $$; exit 0' sh "$1"
   [ $? -gt 128 ] && [ ! -s "$ic_here/.verdict" ]
 }
-ic_run() (
+ic_run() { # in a shell of its own
   # caught, not ignored: the payload gets the default actions
   trap : QUIT USR1 USR2 ALRM
   # whoever of us is told first notes it: the payload's end may be recorded before the other one comes to it
@@ -96,7 +96,7 @@ ic_run() (
   ic_record "$(date +%s)" "$ic_code" "$ic_signal" "$ic_flag" "${ic_cpu:--}"
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
   [ -f "$ic_dir/requeue" ] && [ "$ic_flag" = terminated ] || rm -rf "$ic_secrets"
-)
+}
 ic_noted() { # WHO: was told to end; is it because the time is over?
   ic_limit=0 ic_word=terminated
   [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"
@@ -120,6 +120,7 @@ ic_before
 # Where it cannot, the payload runs in the foreground, and signals are passed on only when it has ended.
 ic_env='env --default-signal=INT,QUIT'
 if $ic_env true 2>/dev/null; then
+  # no `( )` around it: the shell that we wait for must be the one that catches signals
   ic_run &
   ic_child=$!
   while :; do
@@ -129,7 +130,7 @@ if $ic_env true 2>/dev/null; then
   done
 else
   ic_env=env
-  ic_run
+  (ic_run)
 fi
 ic_after
 read -r _ _ _ ic_end ic_code ic_signal _ <"$ic_here/record"

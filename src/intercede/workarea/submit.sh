@@ -6,6 +6,8 @@ enter create
 unpack() {
   fresh=.new/$ic_nonce.$$
   ic_said=$(mkdir "$fresh" 2>&1 && tar -xof - -C "$fresh" 2>&1) || { rm -rf "$fresh"; give_up "$ic_said"; }
+  # a stream that was cut between two files unpacks without a complaint; its last file is missing then
+  [ -f "$fresh/whole" ] || { rm -rf "$fresh"; give_up "the stream of files was cut off"; }
   modes=$(ls -ld "$fresh/secrets" 2>/dev/null)
   case $modes in "" | drwx------*) ;; *) rm -rf "$fresh"; give_up "modes do not hold here: $modes" ;; esac
   ic_limit=

@@ -73,10 +73,9 @@ class TestEnds:
         text = 'echo run >>"$1/runs"; [ "$(wc -l <"$1/runs")" -gt 1 ] && exit 5; sleep 300'
         (ref,) = (await ce.submit(script(text, spot.home, requeue=True))).refs
         await reached(ce, ref, JobState.RUNNING)
-        while not await spot.lines("runs"):
-            pass
+        await spot.shell("while [ ! -s runs ]; do sleep 0.1; done")
         await spot.native(spot.place.requeue, ref)
-        status = (await final(ce, [ref], 150))[ref]
+        status = (await final(ce, [ref]))[ref]
         assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 5, None)
         assert status.attempt == 2
         assert await spot.lines("runs") == ["run", "run"]
