@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_SLURM = ("hold", "queues", "requeue", "describe", "small", "stranger")
+ON_SLURM = ("one-host", "hold", "queues", "requeue", "describe", "small", "stranger")
 PLACES: Mapping[str, frozenset[str]] = {
-    "local-process": traits_of(Process, "supervised"),
-    "ssh-process": traits_of(Process, "supervised", "ssh"),
-    "sshd-process": traits_of(Process, "supervised", "ssh", "sshd", "small", "stranger"),
+    "local-process": traits_of(Process, "one-host", "supervised"),
+    "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
+    "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
     "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
     "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", *ON_SLURM),
     "local-slurm": traits_of(Slurm, *ON_SLURM),
@@ -147,7 +147,7 @@ def running_server(directory: Path) -> Iterator[SSHServer]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        async with ssh_server(directory, shell=("/bin/bash", "-c")) as server:
+        async with ssh_server(directory, login=("/bin/bash", "-c")) as server:
             ready.append(server)
             begun.set()
             await over.wait()

@@ -27,11 +27,12 @@ await() {
 part() { # FIRST COUNT WORDS…: whether to go on with the next part
   first=$1 count=$2 mark=$tag/chunk/$1
   shift 2
-  if [ ! -f "$mark" ] && [ -d "$mark.began" ]; then
-    await "$mark"
-    [ -f "$mark" ] || recover "$tag" "$first"
-  fi
   if [ -f "$mark" ] || [ -d "$mark.abandoned" ] || ! mkdir "$mark.began" 2>/dev/null; then
+    # whoever made it may be at it still
+    if [ ! -f "$mark" ] && [ -d "$mark.began" ]; then
+      await "$mark"
+      [ -f "$mark" ] || recover "$tag" "$first"
+    fi
     chunk "$tag" "$first" "$count"
     return 0
   fi

@@ -125,13 +125,19 @@ class TestCancel:
             (JobState.FAILED, Reason.EXIT_CODE, 3, None),
         ]
 
-    async def test_payload_is_told_once(self, spot: Spot, ce: BatchElement) -> None:
-        text = """trap 'echo told >>"$1/told"' TERM; : >"$1/ready"; while [ ! -e "$1/no" ]; do sleep 0.1; done"""
+    async def test_payload_is_told_once_and_does_not_live_on(self, spot: Spot, ce: BatchElement) -> None:
+        text = (
+            """trap 'echo told >>"$1/told"' TERM; echo $$ >"$1/pid"; : >"$1/ready";"""
+            """while [ ! -e "$1/no" ]; do sleep 0.1; done"""
+        )
         refs = (await ce.submit(script(text, spot.home))).refs
         await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         await ce.cancel(refs)
         assert (await final(ce, refs))[refs[0]].state is JobState.CANCELLED
         assert await spot.lines("told") == ["told"]
+        if spot.place.has("one-host"):
+            gone = 'grep "^State:" "/proc/$(cat pid)/status" 2>/dev/null | grep -v Z >/dev/null || exit 0; sleep 0.2'
+            await spot.shell(f"for i in 1 2 3 4 5; do {gone}; done; exit 1")
 
     @pytest.mark.parametrize("code", [0, 9])
     async def test_payload_that_ends_well_when_told(self, spot: Spot, ce: BatchElement, code: int) -> None:

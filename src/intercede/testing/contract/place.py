@@ -40,7 +40,8 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
 
     The suite asks for `reason:NAME` (of `Scheduler.reasons`), `reserves:FIELD` (of `Scheduler.reserves`), and
 
-    - `supervised`: jobs are processes of the submit host;
+    - `one-host`: jobs run on the submit host itself;
+    - `supervised`: jobs are processes of the submit host, and nobody but us looks after them;
     - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);
     - `queues`: there are named queues, one of them with a limit (`Place.limited_queue`);
     - `requeue`: a running job can be started again from outside (`Place.requeue`);

@@ -1,0 +1,225 @@
+"""At most once: the same tag never queues twice, whoever dies, and whoever else is at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.answers import JobState, Outcome, Submission
+from intercede.errors import (
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    IntercedeError,
+    NotFound,
+    SubmissionUnknown,
+    TagConflict,
+)
+from intercede.model import Copy, JobDescription, JobRef
+from intercede.testing.contract.steps import elsewhere, final, run, script
+from intercede.testing.faults import Cutting
+
+if TYPE_CHECKING:
+    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Transport
+    from intercede.testing.contract.place import Spot
+
+__all__ = ["TestOnce", "TestTags"]
+
+COUNT = 'echo "$INTERCEDE_COPY" >>"$1/runs"'
+
+
+async def ran(spot: Spot) -> list[int]:
+    """Which copies ran, one entry for each time."""
+    return sorted(int(line) for line in await spot.lines("runs"))
+
+
+async def finished(spot: Spot, refs: list[JobRef], copies: int) -> None:
+    """Wait until all copies ended, and until nothing more can come; each must have run once."""
+    assert len(refs) == copies
+    async with spot.element() as ce:
+        statuses = await final(ce, refs)
+    assert [each for each in statuses.values() if each.state is not JobState.SUCCEEDED] == []
+    await asyncio.sleep(0.3)
+    assert await ran(spot) == list(range(copies))
+
+
+async def settled(ce: BatchElement, description: JobDescription, copies: int, tag: str) -> Submission:
+    """Submit again under the same tag until the outcome is known."""
+    for _ in range(20):
+        with contextlib.suppress(SubmissionUnknown):
+            return await ce.submit(description, copies, tag=tag)
+        await asyncio.sleep(0.5)
+    return await ce.submit(description, copies, tag=tag)
+
+
+class TestTags:
+    """What a tag is, and what becomes of it."""
+
+    async def test_again_gives_the_same_jobs(self, spot: Spot, ce: BatchElement) -> None:
+        description = script(COUNT, spot.home)
+        copies = [Copy(key="a", secrets={"s": "first"}), Copy(key="b")]
+        first = await ce.submit(description, copies, tag="again")
+        second = await ce.submit(description, copies, tag="again")
+        # secrets are no part of what is compared: a pilot's token is minted anew for each call
+        third = await ce.submit(description, [Copy(key="a", secrets={"s": "other"}), Copy(key="b")], tag="again")
+        assert first == second == third
+        await finished(spot, first.refs, 2)
+        assert (await ce.submit(description, copies, tag="again")) == first
+        assert await ran(spot) == [0, 1]
+
+    @pytest.mark.parametrize("change", ["arguments", "environment", "key", "copies", "description"])
+    async def test_other_content_is_a_conflict(self, spot: Spot, ce: BatchElement, change: str) -> None:
+        copy = Copy(arguments=("x",))
+        first = await ce.submit(script(COUNT, spot.home), [copy], tag="conflict")
+        other = {
+            "arguments": [Copy(arguments=("y",))],
+            "environment": [Copy(arguments=("x",), environment={"A": "b"})],
+            "key": [Copy(arguments=("x",), key="k")],
+            "copies": [copy, copy],
+            "description": [copy],
+        }[change]
+        description = script(COUNT + "; :" if change == "description" else COUNT, spot.home)
+        with pytest.raises(TagConflict, match="conflict"):
+            await ce.submit(description, other, tag="conflict")
+        await finished(spot, first.refs, 1)
+
+    async def test_none_makes_one(self, ce: BatchElement) -> None:
+        first, second = [await ce.submit(script(":")) for _ in range(2)]
+        assert first.tag != second.tag
+        assert (await ce.find(first.tag)).refs == first.refs
+
+    async def test_unknown_tag(self, ce: BatchElement) -> None:
+        with pytest.raises(NotFound):
+            await ce.find("never-was")
+        with pytest.raises(NotFound):
+            await ce.abandon("never-was")
+        await ce.submit(script(":"), tag="but-this-was")
+        with pytest.raises(NotFound):
+            await ce.find("never-was")
+
+    @pytest.mark.parametrize("tag", ["", "a/b", "../x", ".hidden", "-n", "a b", "a\n", "ü", "x" * 65, "a:b", "$x", "a*"])
+    async def test_bad_tag(self, spot: Spot, ce: BatchElement, tag: str) -> None:
+        for doing in (ce.submit(script(":"), tag=tag), ce.find(tag), ce.abandon(tag)):
+            with pytest.raises(ConfigurationError, match="tag"):
+                await doing
+        assert ce.counters.commands == 0
+        assert await spot.left() == []
+
+    async def test_tombstone(self, spot: Spot, ce: BatchElement) -> None:
+        description = script(COUNT, spot.home)
+        first = await ce.submit(description, 2, tag="stone")
+        await finished(spot, first.refs, 2)
+        assert set((await ce.purge(first.refs)).values()) == {Outcome.DONE}
+        async with spot.element() as other:
+            again = await other.submit(description, 2, tag="stone")
+            assert again.refs == first.refs
+            assert (await other.find("stone")).refs == first.refs
+            with pytest.raises(TagConflict):
+                await other.submit(description, 3, tag="stone")
+        await asyncio.sleep(0.3)
+        assert await ran(spot) == [0, 1]
+
+    async def test_abandon_of_what_is_known_changes_nothing(self, spot: Spot, ce: BatchElement) -> None:
+        first = await ce.submit(script(COUNT, spot.home), 2, tag="known")
+        assert await ce.abandon("known") == await ce.find("known")
+        await finished(spot, first.refs, 2)
+
+
+class TestOnce:
+    """Races, and deaths on the way."""
+
+    async def test_many_at_the_same_time(self, spot: Spot) -> None:
+        description = script(COUNT, spot.home)
+        async with contextlib.AsyncExitStack() as stack:
+            elements = [await stack.enter_async_context(spot.element()) for _ in range(8)]
+            told = await asyncio.gather(
+                *(each.submit(description, 3, tag="race") for each in elements), return_exceptions=True
+            )
+            submissions = [each for each in told if isinstance(each, Submission)]
+            assert [each for each in told if not isinstance(each, Submission)] == []
+            assert {tuple(each.refs) for each in submissions} == {tuple(submissions[0].refs)}
+        await finished(spot, submissions[0].refs, 3)
+
+    async def test_killed_at_any_instant(self, spot: Spot, ce: BatchElement) -> None:
+        description = script(COUNT, spot.home)
+        chance = random.Random(7)  # noqa: S311 - instants, not secrets
+        process = await elsewhere(
+            spot.settings(), "submit", wait=False, description=description.model_dump(mode="json"),
+            copies=[{}] * 3, tag="killed",
+        )  # fmt: skip
+        process.stdin.write(b"go\n")
+        await process.stdin.drain()
+        await asyncio.sleep(chance.uniform(0, 0.15))
+        process.kill()
+        await process.wait()
+        submission = await settled(ce, description, 3, "killed")
+        assert (await ce.find("killed")).refs == submission.refs
+        await finished(spot, submission.refs, 3)
+
+    @pytest.mark.parametrize("instant", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08])
+    async def test_cancelled_at_any_instant(self, spot: Spot, ce: BatchElement, instant: float) -> None:
+        description = script(COUNT, spot.home, secrets={"s": "x" * 200_000})
+        await ce.capacity()  # so that the instant falls into the submission, not into a handshake
+        sending = asyncio.create_task(ce.submit(description, 3, tag="dropped"))
+        await asyncio.sleep(instant)
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError, IntercedeError):
+            await sending
+        submission = await settled(ce, description, 3, "dropped")
+        await finished(spot, submission.refs, 3)
+
+    async def test_answer_lost(self, spot: Spot, ce: BatchElement) -> None:
+        description = script(COUNT, spot.home)
+        async with spot.element(wrap=_cutting("after", 1)) as cut:
+            with pytest.raises(SubmissionUnknown) as caught:
+                await cut.submit(description, 3, tag="lost")
+            assert caught.value.tag == "lost"
+            found = await cut.find("lost")
+        assert (await ce.submit(description, 3, tag="lost")).refs == found.refs
+        await finished(spot, found.refs, 3)
+
+    async def test_never_sent(self, spot: Spot, ce: BatchElement) -> None:
+        description = script(COUNT, spot.home)
+        async with spot.element(wrap=_cutting("before", 1)) as cut:
+            with pytest.raises(ConnectFailed):
+                await cut.submit(description, 3, tag="unsent")
+        with pytest.raises(NotFound):
+            await ce.find("unsent")
+        await finished(spot, (await ce.submit(description, 3, tag="unsent")).refs, 3)
+
+    @pytest.mark.parametrize("verb", ["status", "cancel", "purge", "find", "list", "capacity", "renew", "read_log", "fetch_output"])
+    async def test_other_answers_are_asked_for_again(self, spot: Spot, ce: BatchElement, tmp_path, verb: str) -> None:  # noqa: ANN001
+        (ref,) = await run(ce, script("echo said"), tag="asked")
+
+        def doing(element: BatchElement) -> object:
+            return {
+                "status": lambda: element.status([ref]),
+                "cancel": lambda: element.cancel([ref]),
+                "purge": lambda: element.purge([ref]),
+                "find": lambda: element.find("asked"),
+                "list": element.list,
+                "capacity": element.capacity,
+                "renew": lambda: element.renew([ref], {"s": "x"}),
+                "read_log": lambda: element.read_log(ref),
+                "fetch_output": lambda: element.fetch_output([ref], tmp_path),
+            }[verb]()
+
+        async with spot.element(wrap=_cutting("after", 1)) as cut:
+            answer = await doing(cut)  # ty: ignore[invalid-await]
+            assert answer is not None
+            assert cut.counters.retries == 1
+        async with spot.element(wrap=_cutting("after", 1, 2)) as cut:
+            with pytest.raises(ConnectionLost):
+                await doing(cut)  # ty: ignore[invalid-await]
+
+
+def _cutting(when: str, *executions: int) -> object:
+    def wrap(transport: Transport) -> Transport:
+        return Cutting(transport, **{when: frozenset(executions)})
+
+    return wrap
