@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch"]
 
 _HEAD_LIMIT = 256 * 1024 * 1024
+_TAR_FAILED = 2  # GNU tar: 1, a file changed meanwhile; 2, one could not be read. More: it was not tar's own end.
 
 
 async def fetch(
@@ -53,6 +54,9 @@ async def fetch(
         answer = await stream.completed()
     if answer.timed_out:
         raise SchedulerUnavailable("fetch_output", f"not all arrived within {limits.output_time:g} s")
+    if answer.returncode > _TAR_FAILED:
+        said = f"the stream of files was cut off (exit status {answer.returncode})"
+        raise ParseError("fetch_output", said, "Try again.", text=answer.complaint)
     bounds = f"{limits.output_bytes} bytes or {limits.output_files} files"
     outputs = {key: absent.get(key) or job.output(bounds) for key, job in jobs.items()}
     return {ref: outputs[ref.submission, str(ref.copy_index)] for ref in refs}

@@ -72,11 +72,13 @@ class Orders:
         answers: Answers = {}
         tags: dict[str, list[JobRef]] = {}
         for ref, status in statuses.items():
-            if status.state.is_final or status.state is JobState.UNKNOWN:
+            # what a queue shows without our knowing what it means may well run
+            shown = bool(self._scheduler.sources[1]) and status.source == self._scheduler.sources[0]
+            if status.state.is_final or (status.state is JobState.UNKNOWN and not shown):
                 tags.setdefault(ref.submission, []).append(ref)
             else:
-                asked = f"purge of {ref}"
-                answers[ref] = CommandError(asked, f"it is {status.state}", "Cancel it, or wait for its end.")
+                said = f"it is {status.state}" + (f" ({status.detail})" if status.detail else "")
+                answers[ref] = CommandError(f"purge of {ref}", said, "Cancel it, or wait for its end.")
         if tags:
             lines = [f"{tag} {ranges(ref.copy_index for ref in group)}" for tag, group in tags.items()]
             said = await self._run(lambda area: area.order("purge", lines, self._limits.command_time))

@@ -16,7 +16,7 @@ import tarfile
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from intercede.answers import JobOutput
 from intercede.errors import IntercedeError, LimitExceeded, StorageError
@@ -31,6 +31,8 @@ __all__ = ["Feed", "Gathering", "Listed", "unpack"]
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_THE_WAY = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG}
+_LONGEST_NAME = 64 * 1024
+_NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 _KINDS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "l": "a link that leads nowhere allowed"}
 
 
@@ -109,6 +111,18 @@ def _matches(pattern: str, name: str) -> bool:
     return pattern == name or (
         len(inner) == len(parts) and all(fnmatchcase(a, b) or a == b for a, b in zip(inner, parts, strict=True))
     )
+
+
+class _Member(tarfile.TarInfo):
+    """A header; the long names that may come before it are read into memory as a whole, so they are bounded."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _NAMES and found.size > _LONGEST_NAME:
+            msg = f"a name of {found.size} bytes"
+            raise tarfile.ReadError(msg)
+        return found
 
 
 class Feed:
@@ -214,7 +228,7 @@ def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) ->
     directories = _Directories()
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", feed), mode="r|", bufsize=64 * tarfile.BLOCKSIZE,
-                          errors="surrogateescape") as stream:  # fmt: skip
+                          errors="surrogateescape", tarinfo=_Member) as stream:  # fmt: skip
             for member in stream:
                 parts = tuple(member.name.removeprefix("./").split("/"))
                 job = jobs.get((parts[0], parts[2])) if len(parts) > 3 and parts[1] == "c" else None

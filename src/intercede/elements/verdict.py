@@ -82,6 +82,9 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
         return _ended(status, seen.record, cancelled=seen.cancelled)
     if before is not None and before.state.is_final and seen.record is None:
         return before
+    if seen.queue is not None and observed is None and not seen.queue.state.is_final and not _is_another(seen.queue):
+        said = f"the job of that number is called {seen.queue.name!r}: it was renamed, or is none of ours"
+        return replace(_from(ref, seen.queue, seen.sources[0], seen.now), state=JobState.UNKNOWN, detail=said)
     blank = JobStatus(ref, JobState.UNKNOWN, source="record", observed=seen.now)
     if before is not None:
         blank = replace(blank, queue=before.queue, submitted=before.submitted, node=before.node)
@@ -106,6 +109,11 @@ def settled(status: JobStatus, settings: ResourceSettings, now: datetime) -> boo
 def _is_ours(observed: Observation, ref: JobRef) -> bool:
     """Whether a job of that identifier is the one that was submitted: identifiers are used again by some systems."""
     return not observed.name or observed.name.split("+", 1)[0] == f"ic-{ref.submission}"
+
+
+def _is_another(observed: Observation) -> bool:
+    """Whether a job of that identifier is certainly that of another submission."""
+    return observed.name.startswith("ic-")
 
 
 def _from(ref: JobRef, observed: Observation, source: str, now: datetime) -> JobStatus:
@@ -146,7 +154,8 @@ def _ended(status: JobStatus, record: Record | None, *, cancelled: bool) -> JobS
     if record.ended is None and record.flag != "cancelled":
         if record.flag == "walltime" and status.state is JobState.FAILED and status.reason in {None, Reason.LOST}:
             return replace(status, reason=Reason.WALLTIME, detail="ended by force at its walltime")
-        if cancelled and status.state is JobState.FAILED:
+        # what ended it otherwise ended it before our order, or in spite of it
+        if cancelled and status.state is JobState.FAILED and status.reason in {None, Reason.LOST}:
             return replace(status, state=JobState.CANCELLED, reason=None, detail="cancelled by us")
         return _reasoned(status)
     status = replace(status, exit_code=record.exit_code, signal=record.signal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from intercede.errors import UnsupportedError
@@ -20,6 +21,7 @@ __all__ = ["check_resources", "epoch", "log", "moment", "native_words"]
 log = logging.getLogger("intercede.schedulers")
 
 
+@lru_cache(4096)
 def moment(text: str) -> datetime | None:
     """Read a time without a zone from a command that ran with `TZ=UTC0`; None for `N/A`, `Unknown`, `None`, nothing."""
     try:

@@ -3,6 +3,8 @@ ic_ended='^(EXITED|VANISHED|CANCELLED)'
 ic_here_is() { printf '%.30s.%.8s\n' "$(uname -n | tr -c 'A-Za-z0-9.\n' -)" "$(cat /proc/sys/kernel/random/boot_id)"; }
 ic_limit() { :; }
 ic_refused() { :; }
+# TAG: whether a part that began has started nothing yet. To do that twice starts nothing twice: see ic_again.
+ic_unsent() { [ -d "$1/chunk/0.began" ] && [ ! -f "$1/process" ]; }
 ic_named() { [ ! -f "$2/process" ] || cut -d' ' -f5 "$2/process"; } # NAME TAG
 ic_supervise() ( # DIRECTORY
   umask "$ic_umask"

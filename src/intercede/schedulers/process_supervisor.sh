@@ -3,6 +3,7 @@
 exec 9>>"$1/.supervisor" && flock -w 5 9 && echo $$ >"$1/.supervisor" || exit 0
 read -r slots cores _ copies _ <"$1/process" || exit 0
 at_once=$((slots / cores))
+[ "$at_once" -gt 0 ] || exit 0 # xargs would take 0 for no bound
 cd "$1" || exit 0
 # Copies that were started, cancelled or purged are left out. A wrapper hides how the job ended: xargs stops at a command
 # that a signal ended, or that says 255, as the wrapper does when the submission is gone.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
@@ -90,6 +91,7 @@ _ID = re.compile(r"(\d+)_(\d+)\Z")
 _RANGED = re.compile(r"(\d+)_\[([\d,:-]+)(?:%\d+)?\]\Z")
 
 
+@lru_cache(4096)
 def _walltime(text: str) -> timedelta | None:
     """Read `1-02:03:04`, `02:03:04`, `03:04`; None for UNLIMITED and the like."""
     found = re.match(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)\Z", text)
@@ -216,36 +218,35 @@ class Slurm:
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read `squeue -o %i|%T|%r|%j|%P|%B|%V|%S|%e|%l`."""
         found = {}
+        states: dict[tuple[str, str], tuple[JobState, Reason | None, str]] = {}
         for line in text.split("\n"):
             fields = line.split("|")
-            if len(fields) != 10 or not re.match(r"\d+", fields[0]):
+            if len(fields) != 10 or not fields[0][:1].isdigit():
                 if line.strip():
                     log.warning("squeue: a line that is none of ours: %r", line[:200])
                 continue
             native, word, why, name, queue, node, submitted, started, ended, limit = fields
-            state, reason, detail = _state(word, why)
-            running = state not in {JobState.QUEUED, JobState.HELD}
+            state, reason, detail = states.get((word, why)) or states.setdefault((word, why), _state(word, why))
+            # of a pending job, squeue gives an estimate; of a running one, its limit as the end
+            waits = state is JobState.QUEUED or state is JobState.HELD
             found[native] = Observation(
-                native, word, state, reason, detail=detail, name=name, queue=queue, node=_node(node),
-                submitted=moment(submitted),
-                # of a pending job, squeue gives an estimate; of a running one, its limit as the end
-                started=moment(started) if running else None,
-                ended=moment(ended) if state.is_final else None,
-                walltime=_walltime(limit),
+                native, word, state, reason, None, None, detail, _node(node), queue, moment(submitted),
+                None if waits else moment(started), moment(ended) if state.is_final else None, _walltime(limit), name,
             )  # fmt: skip
         return found
 
     def read_history(self, text: str) -> dict[str, Observation]:
         """Read `sacct -P -X -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit`."""
         found = {}
+        states: dict[str, tuple[JobState, Reason | None, str]] = {}
         for line in text.split("\n"):
             fields = line.split("|")
-            if len(fields) != 10 or not re.match(r"\d+", fields[0]):
+            if len(fields) != 10 or not fields[0][:1].isdigit():
                 if line.strip():
                     log.warning("sacct: a line that is none of ours: %r", line[:200])
                 continue
             native, word, code, name, queue, nodes, submitted, started, ended, limit = fields
-            state, reason, detail = _state(word, "")
+            state, reason, detail = states.get(word) or states.setdefault(word, _state(word, ""))
             exit_code, signal = _exit(code) if state.is_final else (None, None)
             if exit_code == 0 and state is not JobState.SUCCEEDED:
                 exit_code = None  # 0:0 of a job that was cancelled or timed out is no answer of its payload

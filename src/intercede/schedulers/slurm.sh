@@ -18,14 +18,15 @@ ic_refused() {
   esac
   return 1
 }
+ic_unsent() { return 1; }
 ic_named() { # NAME: the id of our job of that name
   ic_id=$(squeue -h -a -t all -u "$(id -un)" -n "$1" -o %F) || return 1
   [ -n "$ic_id" ] || ic_id=$(sacct -n -X -P -u "$(id -un)" --name="$1" -S now-30days -o jobid 2>/dev/null | sed 's/_.*//')
   printf '%s\n' "$ic_id" | tail -n 1
 }
 ic_queue() { # ids on stdin; `squeue -j` of nothing but unknown ids is an error, and means that there are none
-  ic_ids=$(sed 's/_.*//' | sort -u)
-  if [ "$(printf '%s\n' "$ic_ids" | wc -l)" -le 500 ]; then set -- -j "$(printf '%s' "$ic_ids" | tr '\n' ,)"; else set -- -u "$(id -un)"; fi
+  ic_ids=$(awk -F_ '!($1 in seen) { seen[$1] = 1; printf "%s%s", (n++ ? "," : ""), $1 } END { exit n > 500 }') &&
+    set -- -j "$ic_ids" || set -- -u "$(id -un)"
   ic_got=$(squeue -h -a -r -t all "$@" -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l' 2>&1) || case $ic_got in
     *"Invalid job id"*) return 0 ;;
     *) printf '%s\n' "$ic_got" >&2; return 1 ;;

@@ -18,6 +18,7 @@ __all__ = ["Flow", "Pipe", "excess", "shown"]
 
 HIGH_WATER = 4 * 1024 * 1024
 PIECE = 256 * 1024
+_NAMED = 3
 
 
 class Pipe(Protocol):
@@ -42,6 +43,8 @@ class Pipe(Protocol):
 
 def shown(command: Command) -> str:
     """The command for a message: its words, shortened, so that a script among them does not fill a page."""
+    if command.argv[:2] == ("sh", "-c") and len(command.argv) > _NAMED:
+        return str(command.argv[_NAMED])  # a script says as $0 what it is
     words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in command.argv]
     text = " ".join(word if len(word) <= 40 and word.isprintable() else f"{word[:20]!r}…" for word in words)
     return text if len(text) <= 200 else f"{text[:200]}…"

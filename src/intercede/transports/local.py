@@ -93,16 +93,21 @@ class LocalTransport:
         process = _Process(Flow(command, self._counters, streamed=streamed))
         limit = command.time_limit if command.time_limit is not None else self._time_limit
         loop = asyncio.get_running_loop()
-        try:
-            await loop.subprocess_exec(
+        starting = asyncio.ensure_future(
+            loop.subprocess_exec(
                 lambda: process,
                 *command.argv,
                 env={**os.environ, "LC_ALL": "C", "TZ": "UTC0"},
                 start_new_session=True,
             )
+        )
+        try:
+            await asyncio.shield(starting)
         except OSError as error:
             process.refuse(error)
         except BaseException:
+            # asyncio hangs if it is cancelled while it connects pipes that a grandchild has inherited: let it finish
+            await asyncio.gather(starting, return_exceptions=True)
             await process.stop()
             raise
         feeder = asyncio.create_task(process.flow.feed_stdin())

@@ -11,7 +11,7 @@ from intercede.errors import ConnectionLost
 from intercede.steps import Completed
 from intercede.transports.budget import budget_for
 from intercede.transports.flow import Flow, excess, shown
-from intercede.transports.ssh_shell import KILL_AFTER, Mark, login_line, script
+from intercede.transports.ssh_shell import KILL_AFTER, Mark, login_line, quick_script, script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -142,11 +142,15 @@ class SSHTransport:
         self, commands: Sequence[Command], mark: Mark, *, streamed: bool
     ) -> AsyncGenerator[Channel, None]:
         limits = [self._limit(command) for command in commands]
-        line = login_line(script(commands, limits, mark))
         slack = NOISE + sum(command.output_limit for command in commands[1:])
 
         def new_flow() -> Flow:
             return Flow(commands[0], self._counters, streamed=streamed, slack=slack)
+
+        def line(quick: bool) -> str:
+            if quick and len(commands) == 1:
+                return login_line(quick_script(commands[0], limits[0], mark))
+            return login_line(script(commands, limits, mark, tell=not quick))
 
         async with (
             budget_for(self.host, self._concurrent).turn(self._counters),
@@ -181,7 +185,9 @@ class SSHTransport:
             return self._link
 
     @contextlib.asynccontextmanager
-    async def _opened(self, line: str, new_flow: Callable[[], Flow], mark: Mark) -> AsyncGenerator[Channel, None]:
+    async def _opened(
+        self, line: Callable[[bool], str], new_flow: Callable[[], Flow], mark: Mark
+    ) -> AsyncGenerator[Channel, None]:
         """A channel on which the line is being executed, within what the server allows at once."""
         from intercede.transports.ssh_channel import Channel
 
@@ -193,10 +199,13 @@ class SSHTransport:
                 channel = Channel(new_flow(), mark, str(link.target))
                 link.channels.add(channel)
                 try:
-                    if await _begins(link, connection, line, channel, refusals, losses):
+                    text = line(link.has_timeout is connection)
+                    if await _begins(link, connection, text, channel, refusals, losses):
                         yield channel
                         return
                 finally:
+                    if channel.has_timeout:
+                        link.has_timeout = connection
                     link.channels.discard(channel)
 
 

@@ -178,15 +178,22 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         """
         errors, told = self.errors(bytes(self.flow.errors))
         status = self._status
-        late = self.began is not None and time.monotonic() - self.began >= limit
-        timed_out = self.timed_out or told or (status == KILLED and late)
+        # what came late may have begun late here: a little is let pass
+        late = self.began is not None and time.monotonic() - self.began >= limit - min(1, limit / 10)
+        timed_out = self.timed_out or told or (status in {KILLED, TIMED_OUT} and late)
         return Completed(TIMED_OUT if status is None or told else status, stdout, errors, timed_out)
 
     def errors(self, text: bytes) -> tuple[bytes, bool]:
         """Stderr without banner and marks, and whether the watchdog said there that it ended the command."""
         _, found, after = text.partition(self._mark.start)
         text = after if found else text
-        return text.replace(self._mark.timed_out, b""), self._mark.timed_out in text
+        plain = text.replace(self._mark.timed_out, b"").replace(self._mark.has_timeout, b"")
+        return plain, self._mark.timed_out in text
+
+    @property
+    def has_timeout(self) -> bool:
+        """Whether the host was found to have a timeout(1) that ends process groups."""
+        return self._mark.has_timeout in self.flow.errors
 
 
 async def open_channel(connection: asyncssh.SSHClientConnection, line: str, channel: Channel) -> None:

@@ -35,6 +35,7 @@ class Link:
         target: The server.
         slots: How many channels may be open at once; lowered to what the server was seen to allow.
         channels: Those that are open, or being opened.
+        has_timeout: The connection whose host was found to have a good timeout(1); another may lead to another host.
         users: How many transports and further links hold it.
     """
 
@@ -45,6 +46,7 @@ class Link:
         self.users = 0
         self.channels: set[Channel] = set()
         self.slots = Slots(1000)
+        self.has_timeout: asyncssh.SSHClientConnection | None = None
         self._key = key
         self._parent = parent
         self._resource = resource

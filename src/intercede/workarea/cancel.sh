@@ -2,7 +2,11 @@
 # the same jobs.
 enter any
 # TAG RANGES: remembers that the end was ordered; called by ic_cancel when it is sure of the jobs, before it ends them
-mark() { ! present "$1" || printf '%s\n' "$2" >>"$1/cancelled"; }
+mark() {
+  present "$1" || return 0
+  if [ -e "$1/cancelled" ] || [ -L "$1/cancelled" ]; then plain "$1/cancelled" || rm -rf "$1/cancelled"; fi
+  printf '%s\n' "$2" >>"$1/cancelled"
+}
 while read -r tag first ranges words; do
   if present ".gone/$tag" && ! present "$tag"; then say cancelled "$tag" "$first" gone; continue; fi
   # shellcheck disable=SC2086 # the words hold no blanks and no patterns but what the scheduler reads

@@ -12,7 +12,7 @@ candidates() {
       if present "$tag" && [ ! -L "$tag/c" ]; then good=1; fi
       # shellcheck disable=SC1090 # written by submit
       ic_outputs() { :; }
-      if [ -n "$good" ] && [ -f "$tag/outputs" ] && [ ! -L "$tag/outputs" ]; then . "./$tag/outputs"; fi
+      if [ -n "$good" ] && plain "$tag/outputs"; then . "./$tag/outputs"; fi
     fi
     home=$tag/c/$copy
     [ -n "$good" ] && present "$home" || continue
@@ -48,10 +48,10 @@ list=$(printf '%s\n' "$jobs" | candidates | xargs -0 sh -c '[ "$#" = 0 ] || find
     else if ((type == "d" || type == "l") && ++count[job] > files) type = "files"
     print type, size, name }')
 for tag in $(printf '%s\n' "$jobs" | cut -d' ' -f1 | sort -u); do
-  if present "$tag" && [ ! -L "$tag/meta" ]; then
+  if present "$tag" && plain "$tag/meta"; then
     say meta "$tag"
     cat "$tag/meta"
-    if [ -f "$tag/purged" ]; then
+    if plain "$tag/purged"; then
       say purged "$tag"
       cat "$tag/purged"
     fi

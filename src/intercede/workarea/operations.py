@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from intercede.errors import ParseError
 from intercede.workarea.programs import program
@@ -75,8 +76,7 @@ class Known:
         return datetime.fromtimestamp(float(stamp) if isinstance(stamp, int | float) else 0, UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What a job wrote of itself.
 
     Attributes:
@@ -129,11 +129,13 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+@lru_cache(4096)
 def _when(text: str) -> datetime | None:
     seconds = _number(text)
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < 10**11 else None
 
 
+@lru_cache(4096)
 def _cpu(text: str) -> float | None:
     """Read `0m1.20s,0m0.30s`, as times(1) of the shell prints it."""
     total = 0.0

@@ -18,18 +18,20 @@ enter() {
       [ -e "$ic_area/$ic_scheduler/.layout" ] || echo 1 >"$ic_area/$ic_scheduler/.layout"; } 2>&1) || give_up "$ic_said"
   fi
   ic_store=
-  if ! cd "$ic_area/$ic_scheduler" 2>/dev/null; then
+  if ! cd -P "$ic_area/$ic_scheduler" 2>/dev/null; then
     [ "${1-}" != any ] || return 0
     say nothing
     say end
     exit 0
   fi
-  ic_store=$(pwd -P)
+  ic_store=$PWD
   read -r ic_layout 2>/dev/null <.layout || ic_layout=1
   [ "$ic_layout" = 1 ] || { say layout "$ic_layout"; say end; exit 0; }
 }
 # A submission's directory must be one, not a link to one.
 present() { [ -n "$ic_store" ] && [ -d "$1" ] && [ ! -L "$1" ]; }
+# A file of ours must be one: a link leads elsewhere, and opening a pipe would hang.
+plain() { [ -f "$1" ] && [ ! -L "$1" ]; }
 # Whether a relative path has no link among its parts ($2: how many leading parts to trust is none).
 linkless() {
   ic_rest=$1 ic_seen=.
@@ -43,7 +45,7 @@ linkless() {
 # scheduler's own words where they are known.
 chunks() {
   ic_first=0
-  read -r ic_total ic_size <"$1/size" || return 1
+  plain "$1/size" && read -r ic_total ic_size <"$1/size" || return 1
   while [ "$ic_first" -lt "$ic_total" ]; do
     ic_count=$((ic_total - ic_first))
     [ "$ic_count" -le "$ic_size" ] || ic_count=$ic_size
@@ -52,7 +54,7 @@ chunks() {
   done
 }
 chunk() {
-  if [ -f "$1/chunk/$2" ]; then
+  if plain "$1/chunk/$2"; then
     say chunk "$2" "$3" known
     cat "$1/chunk/$2"
   elif [ -d "$1/chunk/$2.abandoned" ]; then say chunk "$2" "$3" abandoned

@@ -78,5 +78,5 @@ def program(
         repeatable: Whether running it twice does no harm.
         time_limit: Seconds.
     """
-    argv = ("sh", "-c", _text(name, shell), "intercede", *place, *arguments)
+    argv = ("sh", "-c", _text(name, shell), f"intercede {name}", *place, *arguments)
     return Command(argv, stdin=stdin, repeatable=repeatable, time_limit=time_limit, output_limit=256 * 1024 * 1024)

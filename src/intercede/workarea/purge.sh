@@ -3,7 +3,8 @@ enter
 while read -r tag ranges; do
   if present ".gone/$tag" && ! present "$tag"; then say purged "$tag" gone; continue; fi
   present "$tag" && [ ! -L "$tag/c" ] && [ ! -L "$tag/secrets" ] && [ ! -L "$tag/log" ] || { say purged "$tag" nothing; continue; }
-  read -r copies size <"$tag/size"
+  plain "$tag/size" && { plain "$tag/purged" || [ ! -e "$tag/purged" ]; } && read -r copies size <"$tag/size" ||
+    { say purged "$tag" failed; echo "the records of $tag are not files of ours: remove $ic_store/$tag by hand"; continue; }
   printf '%s\n' "$ranges" >>"$tag/purged"
   left=$(awk -v n="$copies" '{ k = split($1, r, ","); for (i = 1; i <= k; i++) { m = split(r[i], e, "-")
     for (c = e[1] + 0; c <= e[m] + 0; c++) if (!(c in gone)) { gone[c] = 1; n-- } } } END { print n }' "$tag/purged")

@@ -1,12 +1,11 @@
 # Reads the jobs' own records; wants lines `TAG COPY …` in ic_wanted; gives `TAG COPY cancelled|purged|- RECORD`.
-# A link in the place of a submission's or a job's directory, or of a record, is not followed.
-links() { xargs sh -c 'depth=$1; shift; [ "$#" = 0 ] || find "$@" -maxdepth "$depth" -type l' sh "$1" 2>/dev/null; }
+# A link in the place of a submission's or a job's directory, or of a record, is not followed, nor is a pipe waited for.
 records() {
   [ -n "$ic_store" ] || return 0
-  ic_tags=$(printf '%s\n' "$ic_wanted" | cut -d' ' -f1 | sort -u)
   {
-    for ic_tag in $ic_tags; do if [ -e "$ic_tag" ]; then echo "./$ic_tag"; fi; done | links 1
-    for ic_tag in $ic_tags; do if [ -e "$ic_tag/c" ]; then echo "./$ic_tag/c"; fi; done | links 2
+    printf '%s\n' "$ic_wanted" | awk '{ if (!($1 in seen)) { seen[$1] = 1; print "./" $1; print "./.gone/" $1 }
+      print "./" $1 "/c/" $2 "/record"; print "./" $1 "/c/" $2 "/.flag" }' |
+      xargs sh -c 'find "$@" -maxdepth 2 \( -path "./*/in" -o -path "./*/log" -o -path "./*/secrets" \) -prune -o ! -type d ! -type f -print' sh 2>/dev/null
     printf '\n%s\n' "$ic_wanted"
   } | awk '
     !wanted && $0 == "" { wanted = 1; next }
@@ -26,13 +25,15 @@ records() {
       close(file)
       # a job that was ended by force has said only that it was told to
       n = split(line, word, " ")
-      if (n > 6 && word[4] == "-" && (getline flag < (home "/.flag")) > 0) { word[7] = flag; line = word[1]
+      flagged = !((home "/.flag") in linked)
+      if (n > 6 && word[4] == "-" && flagged && (getline flag < (home "/.flag")) > 0) { word[7] = flag; line = word[1]
         for (i = 2; i <= n; i++) line = line " " word[i] }
       close(home "/.flag")
       tag[++jobs] = $1; copy[jobs] = $2; said[jobs] = line }
     # orders are looked at after the records: an end that we ordered meanwhile must not look like one of its own
     END { for (i = 1; i <= jobs; i++) { t = tag[i]
-      if (!(t in stone)) { stone[t] = (getline gone < (".gone/" t "/digest")) > 0; close(".gone/" t "/digest") }
+      if (!(t in stone)) { top = "./.gone/" t; file = top "/digest"
+        stone[t] = !(top in linked) && !(file in linked) && (getline gone < file) > 0; close(file) }
       mark = (stone[t] || among(t, copy[i] + 0, "purged")) ? "purged" : among(t, copy[i] + 0, "cancelled") ? "cancelled" : "-"
       print t, copy[i], mark, said[i] } }'
 }

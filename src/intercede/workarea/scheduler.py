@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from intercede.errors import SchedulerUnavailable
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Observation", "Scheduler", "numbers", "ranges", "unavailable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What one source says of one job, in our words where it has a word.
 
     Attributes:
@@ -52,7 +50,8 @@ class Scheduler(Protocol):
 
     `shell` defines, for the programs of the work area: `ic_limit` (the most copies that one native job may have),
     `ic_submit DIRECTORY NAME FIRST COUNT WORDS…`, `ic_refused TEXT` (whether an answer means for certain that nothing
-    was queued), `ic_named NAME` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue` and
+    was queued), `ic_unsent TAG` (whether a part that began has queued nothing for certain, so that it may be submitted
+    again), `ic_named NAME TAG` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue` and
     `ic_history` (identifiers on stdin, a line `ID|WORD|…` a job), `ic_ended` (a pattern: words of jobs that will not
     run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is its part of the job's
     script. `docs/how-to/add-a-scheduler.md` goes through all of them.

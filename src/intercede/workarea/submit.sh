@@ -27,7 +27,7 @@ await() {
 part() { # FIRST COUNT WORDS…: whether to go on with the next part
   first=$1 count=$2 mark=$tag/chunk/$1
   shift 2
-  if [ -f "$mark" ] || [ -d "$mark.abandoned" ] || ! mkdir "$mark.began" 2>/dev/null; then
+  if [ -f "$mark" ] || [ -d "$mark.abandoned" ] || { ! mkdir "$mark.began" 2>/dev/null && ! ic_unsent "$tag"; }; then
     # whoever made it may be at it still
     if [ ! -f "$mark" ] && [ -d "$mark.began" ]; then
       await "$mark"
@@ -61,6 +61,12 @@ if ! present ".gone/$tag" && [ ! -e "$tag" ] && [ ! -L "$tag" ]; then unpack; fi
 home=$tag
 present ".gone/$tag" && home=.gone/$tag
 present "$home" || give_up "$ic_store/$home is not a directory of ours"
+if ! plain "$home/digest" || ! plain "$home/size"; then
+  present "$home" && give_up "$ic_store/$home has no records of ours"
+  # it was refused and taken away just now
+  say here 0; say chunk 0 "$copies" never; say end
+  exit 0
+fi
 theirs=$(cat "$home/digest")
 if [ "$theirs" != "$digest" ]; then
   say conflict
