@@ -92,14 +92,13 @@ class Slurm:
         entry.notes["tar MB"] = round(len(tar) / 1e6, 2)
         return entry, last
 
-    async def status(self, name: str, refs: list[JobRef], *, history: bool, bar: float | None = BAR) -> Entry:
+    async def status(self, name: str, refs: list[JobRef], *, history: bool) -> Entry:
         """Ask for the status of jobs.
 
         Args:
             name: Of the entry.
             refs: The jobs, of one array.
             history: Whether the floor needs sacct as well.
-            bar: For the ratio.
         """
         fresh = Fresh(self._settings)
 
@@ -114,7 +113,7 @@ class Slurm:
             return took
 
         ways = {"floor": raw}
-        entry = await compare(name, len(refs), lambda: fresh(work), ways, self._repetitions, bar=bar)
+        entry = await compare(name, len(refs), lambda: fresh(work), ways, self._repetitions, bar=BAR)
         entry.executions = fresh.executions
         return entry
 
@@ -189,7 +188,6 @@ class Slurm:
         await self._host(floor.fabricate(queued[0].submission, n, PAYLOAD))
         entries.append(await self.output(f"output {n}", queued))
         await self._drop(native(queued))
-        entries.append(await self.status(f"status {n} cancelled", queued, history=True, bar=None))
         for small, large in zip([before[0], before[1], before[3]] if before else [], entries, strict=False):
             ratio = (large.ours.median / large.n) / (small.ours.median / small.n)
             large.notes[f"cost per job, to that at {small.n}"] = round(ratio, 2)

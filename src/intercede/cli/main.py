@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -52,5 +53,6 @@ def _everywhere(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. SIGTERM ends it as Ctrl-C does, so that commands on the other side end as well."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="intercede")

@@ -163,6 +163,11 @@ class BatchElement:
         """
         return await self._desk.status(self._own(refs))
 
+    def forget(self, refs: Iterable[JobRef]) -> None:
+        """Drop what was learnt of jobs, so that the next question is asked as by a new element."""
+        for ref in refs:
+            self._memory.pop(ref, None)
+
     def watch(self, refs: Iterable[JobRef]) -> AsyncIterator[dict[JobRef, JobStatus]]:
         """Give the state of all jobs, then what changes, until all are final.
 
@@ -318,8 +323,10 @@ class BatchElement:
 
     def _sighting(self, ref: JobRef, answer: StatusAnswer, now: datetime) -> Sighting:
         key = (ref.submission, ref.copy_index)
+        # squeue shows an array of which no task ever started by its own number, even with -r (seen on 24.11)
+        whole = ref.native.rpartition("_")[0]
         return Sighting(
-            answer.queue.get(ref.native),
+            answer.queue.get(ref.native) or answer.queue.get(whole),
             answer.history.get(ref.native),
             answer.records.get(key),
             key in answer.cancelled,

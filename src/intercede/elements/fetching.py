@@ -133,6 +133,8 @@ async def _receive(
     try:
         await _pass_on(rest, feed, writing)
         async for piece in pieces:
+            if writing.done():  # it failed, or has all there is to unpack
+                break
             await _pass_on(piece, feed, writing)
         await _pass_on(None, feed, writing)
         await asyncio.shield(writing)

@@ -31,6 +31,7 @@ class Desk:
         self._ask = ask
         self._waiting: dict[JobRef, None] = {}
         self._next: asyncio.Future[dict[JobRef, JobStatus]] | None = None
+        self._asking: set[asyncio.Future[dict[JobRef, JobStatus]]] = set()
         self._turn = asyncio.Lock()
 
     async def status(self, refs: Iterable[JobRef]) -> dict[JobRef, JobStatus]:
@@ -41,6 +42,8 @@ class Desk:
         self._waiting.update(dict.fromkeys(wanted))
         if self._next is None:
             self._next = asyncio.ensure_future(self._one())
+            self._asking.add(self._next)
+            self._next.add_done_callback(self._asked)
         answer = await asyncio.shield(self._next)
         return {ref: answer[ref] for ref in wanted}
 
@@ -49,11 +52,17 @@ class Desk:
             refs, self._waiting, self._next = list(self._waiting), {}, None
             return await self._ask(refs)
 
+    def _asked(self, done: asyncio.Future[dict[JobRef, JobStatus]]) -> None:
+        self._asking.discard(done)
+        if not done.cancelled():
+            done.exception()  # whoever still waits has it; if all were cancelled, nobody wants it
+
     async def aclose(self) -> None:
-        """End a question that nobody waits for any more."""
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.gather(self._next, return_exceptions=True)
+        """End the questions that nobody waits for any more."""
+        asking = list(self._asking)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 class _Watcher:

@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["Sandbox", "collect_inputs", "secret_files"]
 
 _BLOCK = 256 * 1024
+# tar(5), GNU format: mode, owner, group, size and time; then, after checksum and type, no link and no names of owners
+_FIELDS = b"%07o\0" + b"%07o\0" % 0 * 2 + b"%011o\0%011o\0"
+_AFTER = tarfile.GNU_MAGIC.rjust(tarfile.LENGTH_LINK + 8, b"\0").ljust(512 - 157, b"\0")
+_AFTER_SUM = sum(_AFTER) + 8 * ord(" ")
 
 
 def _header(name: str, size: int, mode: int, mtime: float, kind: bytes = tarfile.REGTYPE) -> bytes:
+    encoded = name.encode("utf-8", "surrogateescape")
+    if kind == tarfile.REGTYPE and len(encoded) <= tarfile.LENGTH_NAME and size < 8**11 and 0 <= mtime < 8**11:
+        # as below, ten times as quickly: there may be a small file for each of ten thousand copies
+        before = encoded.ljust(tarfile.LENGTH_NAME, b"\0") + _FIELDS % (mode & 0o7777, size, int(mtime))
+        total = sum(before) + _AFTER_SUM + kind[0]
+        return b"%b%06o\0 %b%b" % (before, total, kind, _AFTER)
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime, info.type = size, mode, int(mtime), kind
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

@@ -137,9 +137,6 @@ def _ended(status: JobStatus, record: Record | None, *, cancelled: bool) -> JobS
     if status.reason is Reason.LOST and record.ended is not None:
         # it ended between the look at its processes and the look at its record
         status = replace(status, native_state="", reason=None, detail="")
-    if record.ended is not None and status.reason is Reason.LOST:
-        # it ended between two looks at it
-        status = replace(status, reason=None, detail="", native_state="")
     started, ended = status.started or record.started, status.ended or record.ended
     cpu = timedelta(seconds=record.cpu) if record.cpu is not None else None
     status = replace(

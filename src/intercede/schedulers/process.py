@@ -43,7 +43,7 @@ STATES: dict[str, tuple[JobState, Reason | None, str]] = {
     "SUSPENDED": (JobState.SUSPENDED, None, "its processes are stopped"),
     "VANISHED": (JobState.FAILED, Reason.LOST, "its processes are gone and left no word of their end"),
 }
-_ID = re.compile(r"[A-Za-z0-9.-]+\.[0-9a-f]{8}_(\d+)\Z")
+_ID = re.compile(r"[A-Za-z0-9.-]+\.[0-9a-f]{8}\.[0-9a-f]{10}_(\d+)\Z")
 
 
 class Process:
@@ -74,7 +74,7 @@ class Process:
         return {"supervisor": fragment("intercede.schedulers", "process_supervisor").encode()}
 
     def native(self, answer: str, index: int) -> str:
-        """`HOST.BOOT_INDEX`: which host, and since which boot, it belongs to."""
+        """`HOST.BOOT.NUMBER_INDEX`: which host, and since which boot, it belongs to; the number is the submission's."""
         native = f"{answer.strip()}_{index}"
         if not _ID.match(native):
             raise ParseError("the name of the host", f"{answer!r} is none", text=answer)

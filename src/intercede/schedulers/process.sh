@@ -1,6 +1,6 @@
 # No batch system: detached processes on this host. WORDS for ic_submit: SLOTS CORES WALLTIME(seconds or 0).
 ic_ended='^(EXITED|VANISHED|CANCELLED)'
-ic_here_is() { printf '%.30s.%.8s\n' "$(uname -n | tr -c 'A-Za-z0-9.\n' -)" "$(cat /proc/sys/kernel/random/boot_id)"; }
+ic_here_is() { printf '%.24s.%.8s\n' "$(uname -n | tr -c 'A-Za-z0-9.\n' -)" "$(cat /proc/sys/kernel/random/boot_id)"; }
 ic_limit() { :; }
 ic_refused() { :; }
 # TAG: whether a part that began has started nothing yet. To do that twice starts nothing twice: see ic_again.
@@ -15,9 +15,15 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT SLOTS CORES WALLTIME
   ic_slots=$5
   [ "$ic_slots" != 0 ] || ic_slots=$(getconf _NPROCESSORS_ONLN)
   if [ "$6" -gt "$ic_slots" ]; then echo "resources.cores: $6 wanted, jobs may use $ic_slots here"; return 1; fi
-  write "$1/process" "$ic_slots $6 $7 $4 $(ic_here_is)" || return 1
+  # the number tells the jobs of one submission from those of another
+  ic_id=$(ic_here_is).$(od -An -N5 -tx1 /dev/urandom | tr -d ' \n')
+  # whoever comes first: a part that started nothing may be sent by several at the same time
+  echo "$ic_slots $6 $7 $4 $ic_id" >"$1/process.$$" || return 1
+  ln "$1/process.$$" "$1/process" 2>/dev/null
+  rm -f "$1/process.$$"
+  read -r _ _ _ _ ic_id <"$1/process" || return 1
   ic_supervise "$1"
-  ic_here_is
+  printf '%s\n' "$ic_id"
 }
 # PID TICKS: whether that very process, or what it left in its process group, is there, and its state. No new process
 # gets the number of a group that is not empty, so a group without its first process is still the job's.
@@ -37,13 +43,17 @@ ic_queue() { # reads the records of ic_wanted; any question restarts a superviso
     !told && $0 == "" { told = 1; next }
     !told { native[$1 " " $2] = $3; next }
     $3 == "purged" { next }
-    { job = native[$1 " " $2]; sub(/_[0-9]+$/, "", job)
+    { job = native[$1 " " $2]; sub(/_[0-9]+$/, "", job); host = job; sub(/\.[0-9a-f]+$/, "", host)
+      if (!($1 in id)) { id[$1] = ""; f = "./" $1 "/process"
+        if (!system("[ -f " f " ] && [ ! -L " f " ]") && (getline line < f) > 0) { split(line, w, " "); id[$1] = w[5] }
+        close(f) }
+      if (id[$1] != "" && id[$1] != job) next
       if ($4 == "v1" && $7 != "-") word = "EXITED"
       else if ($3 == "cancelled" && $4 != "v1") word = "CANCELLED"
-      else if (job != ENVIRON["ic_host"]) word = "ELSEWHERE"
+      else if (host != ENVIRON["ic_host"]) word = "ELSEWHERE"
       else word = ($4 == "v1") ? "STARTED" : "PENDING"
       if (!($1 in sent)) { sent[$1] = "-"; f = "./" $1 "/meta"
-        if ((getline line < f) > 0 && match(line, /"submitted": [0-9]+/)) sent[$1] = substr(line, RSTART + 13, RLENGTH - 13)
+        if (!system("[ -f " f " ] && [ ! -L " f " ]") && (getline line < f) > 0 && match(line, /"submitted": [0-9]+/)) sent[$1] = substr(line, RSTART + 13, RLENGTH - 13)
         close(f) }
       print native[$1 " " $2], word, $1, $13, sent[$1], $6, $12 }' | {
     ic_last=

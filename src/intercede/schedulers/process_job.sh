@@ -2,7 +2,7 @@
 ic_identify() {
   ic_dir=$1 ic_first=$2 ic_index=$3 ic_attempt=1 ic_forward=
   ic_boot=$(cat /proc/sys/kernel/random/boot_id)
-  ic_native=$(printf '%.30s.%.8s' "$(uname -n | tr -c 'A-Za-z0-9.\n' -)" "$ic_boot")
+  read -r _ _ _ _ ic_native _ <"$1/process" || exit 0
   ic_owner=$$/$(ic_ticks $$)
 }
 # PID: when it was started, in clock ticks since boot (proc(5), stat, field 22)
@@ -17,7 +17,7 @@ ic_ticks() {
 ic_admit() {
   read -r ic_slots ic_cores _ _ _ <"$ic_dir/process"
   ic_pool=$ic_dir/../.slots/$(uname -n)
-  mkdir -p "$ic_pool" || exit 73
+  [ ! -L "$ic_dir/../.slots" ] && mkdir -p "$ic_pool" || exit 73
   exec 8>"$ic_pool/turn" && flock 8 || exit 73
   while :; do
     ic_used=0

@@ -129,6 +129,12 @@ def _state(word: str, why: str) -> tuple[JobState, Reason | None, str]:
     return state, reason, "" if state.is_final or why in {"None", "", "N/A"} else why
 
 
+@lru_cache(64)
+def _job_number(answer: str) -> str | None:
+    lines = (re.match(r"\s*(\d+)(;\S+)?\s*\Z", line) for line in reversed(answer.split("\n")))
+    return next((found[1] for found in lines if found), None)
+
+
 def _exit(text: str) -> tuple[int | None, int | None]:
     """Read `CODE:SIGNAL` of sacct."""
     code, _, signal = text.partition(":")
@@ -190,9 +196,8 @@ class Slurm:
 
     def native(self, answer: str, index: int) -> str:
         """`sbatch --parsable` prints `ID` or `ID;CLUSTER`; site plugins may print lines of their own."""
-        for line in reversed(answer.split("\n")):
-            if found := re.match(r"\s*(\d+)(;\S+)?\s*\Z", line):
-                return f"{found[1]}_{index}"
+        if number := _job_number(answer):
+            return f"{number}_{index}"
         raise ParseError("the answer of sbatch", f"no job id in {answer!r}", text=answer)
 
     def first_of(self, ref: JobRef) -> int:

@@ -5,9 +5,10 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS…
   ic_d=$1 ic_n=$2 ic_f=$3 ic_c=$4
   shift 4
   # a file name pattern: % is written %%
-  ic_o=$(printf '%s' "$ic_d" | sed 's/%/%%/g')/log/$ic_f.%a
+  case $ic_d in *%*) ic_o=$(printf '%s' "$ic_d" | sed 's/%/%%/g') ;; *) ic_o=$ic_d ;; esac
   # --export=NONE makes slurmd 24.11 switch users by a way that unprivileged containers forbid; NIL does not
-  sbatch --parsable --export=NIL --array="0-$((ic_c - 1))" --job-name="$ic_n" --chdir="$ic_d" --output="$ic_o" \
+  sbatch --parsable --export=NIL --array="0-$((ic_c - 1))" --job-name="$ic_n" --chdir="$ic_d" \
+    --output="$ic_o/log/$ic_f.%a" \
     --input=/dev/null "$@" "$ic_d/runner" "$ic_d" "$ic_f"
 }
 # Whether an answer of sbatch means for certain that nothing was queued.
@@ -19,10 +20,19 @@ ic_refused() {
   return 1
 }
 ic_unsent() { return 1; }
-ic_named() { # NAME: the id of our job of that name
-  ic_id=$(squeue -h -a -t all -u "$(id -un)" -n "$1" -o %F) || return 1
-  [ -n "$ic_id" ] || ic_id=$(sacct -n -X -P -u "$(id -un)" --name="$1" -S now-30days -o jobid 2>/dev/null | sed 's/_.*//')
+# NAME TAG: the id of our job of that name that was sent from that directory, since it is there: the same tag may be in
+# use in another work area, or have been in use in this one long ago. Five minutes are for clocks that differ.
+ic_named() {
+  ic_since=$(date -u -d "@$(($(date -r "$2/size" +%s) - 300))" +%Y-%m-%dT%H:%M:%S) || return 1
+  ic_got=$(squeue -h -a -t all -u "$(id -un)" -n "$1" -o '%F|%V|%Z') || return 1
+  ic_id=$(printf '%s\n' "$ic_got" | ic_sent "$2")
+  [ -n "$ic_id" ] || ic_id=$(sacct -n -X -P -u "$(id -un)" --name="$1" -S now-30days -o jobid,submit,workdir 2>/dev/null |
+    sed 's/_[^|]*//' | ic_sent "$2")
   printf '%s\n' "$ic_id" | tail -n 1
+}
+ic_sent() { # TAG; on stdin: lines `ID|SUBMITTED|DIRECTORY`
+  ic_d=$ic_store/$1 ic_since=$ic_since awk -F'|' '
+    $2 >= ENVIRON["ic_since"] && substr($0, length($1) + length($2) + 3) == ENVIRON["ic_d"] { print $1 }'
 }
 ic_queue() { # ids on stdin; `squeue -j` of nothing but unknown ids is an error, and means that there are none
   ic_ids=$(awk -F_ '!($1 in seen) { seen[$1] = 1; printf "%s%s", (n++ ? "," : ""), $1 } END { exit n > 500 }') &&

@@ -2,26 +2,37 @@
 # bounds hold for each job before anything is sent. Names travel with newline and \001 exchanged, one a line.
 bytes=$1 files=$2
 enter
-jobs=$(cat)
-# every candidate, ended by NUL: `./TAG/c/COPY/stdout`, `./TAG/c/COPY/work/NAME`
+# every candidate, ended by NUL, whether or not it is there: `./TAG/c/COPY/stdout`, `./TAG/c/COPY/work/NAME`. What is
+# known of a submission goes to the answer at once. (A loop over words, because `read` asks for every byte by itself.)
 candidates() {
   last=
-  while read -r tag copy; do
+  tag=
+  for copy in $(cat); do
+    if [ -z "$tag" ]; then tag=$copy; continue; fi
     if [ "$tag" != "$last" ]; then
       last=$tag good=
+      if present "$tag"; then known >&4; fi
       if present "$tag" && [ ! -L "$tag/c" ]; then good=1; fi
       # shellcheck disable=SC1090 # written by submit
       ic_outputs() { :; }
       if [ -n "$good" ] && plain "$tag/outputs"; then . "./$tag/outputs"; fi
     fi
-    home=$tag/c/$copy
-    [ -n "$good" ] && present "$home" || continue
-    for name in stdout stderr; do [ ! -f "$home/$name" ] || printf './%s/%s\0' "$home" "$name"; done
-    present "$home/work" || continue
-    ic_outputs
+    home=$tag/c/$copy tag=
+    [ -n "$good" ] && [ ! -L "$home" ] || continue
+    printf './%s/stdout\0./%s/stderr\0' "$home" "$home"
+    [ -L "$home/work" ] || ic_outputs
   done
 }
+known() {
+  plain "$tag/meta" || return 0
+  say meta "$tag"
+  cat "$tag/meta"
+  plain "$tag/purged" || return 0
+  say purged "$tag"
+  cat "$tag/purged"
+}
 output() { # PATTERN: called by `outputs`
+  case $1 in *[][*?/\\]*) ;; *) printf './%s\0' "$home/work/$1"; return 0 ;; esac
   IFS=
   # shellcheck disable=SC2086 # the pattern is to be expanded, and with no IFS it is not split
   set -- "$home/work/"$1
@@ -35,28 +46,20 @@ output() { # PATTERN: called by `outputs`
     fi
   done
 }
-list=$(printf '%s\n' "$jobs" | candidates | xargs -0 sh -c '[ "$#" = 0 ] || find "$@" -printf "%y %s %p\0"' sh |
+exec 4>&1
+list=$(candidates | xargs -0 sh -c '[ "$#" = 0 ] || find "$@" -printf "%y %s %p\0"' sh 2>/dev/null |
   tr '\n\0' '\001\n' | awk -v bytes="$bytes" -v files="$files" '
   { type = $1; size = $2; name = substr($0, length(type) + length(size) + 3)
     if (name in seen) next
     seen[name] = 1
     split(name, part, "/"); job = part[2] "/" part[4]
+    if (part[5] != "work" && (type == "d" || part[6] != "")) next
     if (type == "f") {
       if (count[job] + 1 > files) type = "files"
       else if (used[job] + size > bytes) type = "bytes"
       else { count[job]++; used[job] += size } }
     else if ((type == "d" || type == "l") && ++count[job] > files) type = "files"
     print type, size, name }')
-for tag in $(printf '%s\n' "$jobs" | cut -d' ' -f1 | sort -u); do
-  if present "$tag" && plain "$tag/meta"; then
-    say meta "$tag"
-    cat "$tag/meta"
-    if plain "$tag/purged"; then
-      say purged "$tag"
-      cat "$tag/purged"
-    fi
-  fi
-done
 say list
 printf '%s\n' "$list"
 say tar

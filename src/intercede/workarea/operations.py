@@ -174,33 +174,28 @@ def _chunk(section: Section, asked: str) -> Chunk:
 
 
 def _known(said: Iterable[Section], asked: str) -> list[Known]:
-    found: list[Known] = []
-    fields: dict[str, str] = {}
-    chunks: list[Chunk] = []
-
-    def close() -> None:
-        if not fields:
-            return
-        try:
-            meta = json.loads(fields["meta"])
-        except ValueError:
-            meta = {}
-        purged = tuple(numbers(fields.get("purged", "")))
-        keys = fields.get("keys", "")
-        meta = meta if isinstance(meta, dict) else {}
-        found.append(Known(fields["tag"], fields["where"] == "gone", meta, keys, purged, tuple(chunks)))
-
+    """Read descriptions of submissions, each a section `submission` and what follows it."""
+    parts: list[list[Section]] = []
     for section in said:
         if section.head == "submission" and len(section.words) == 3:
-            close()
-            fields = {"tag": section.words[1], "where": section.words[2], "meta": section.body}
-            chunks = []
-        elif section.head == "chunk":
-            chunks.append(_chunk(section, asked))
-        else:
-            fields[section.head] = section.body
-    close()
-    return found
+            parts.append([section])
+        elif parts:
+            parts[-1].append(section)
+    return [_one(head, rest, asked) for head, *rest in parts]
+
+
+def _one(head: Section, rest: Sequence[Section], asked: str) -> Known:
+    try:
+        meta = json.loads(head.body)
+    except ValueError:
+        meta = {}
+    bodies = {section.head: section.body for section in rest}
+    chunks = tuple(_chunk(section, asked) for section in rest if section.head == "chunk")
+    _, tag, where = head.words
+    return Known(
+        tag, where == "gone", meta if isinstance(meta, dict) else {}, bodies.get("keys", ""),
+        tuple(numbers(bodies.get("purged", ""))), chunks,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +241,8 @@ class Area:
             raise ParseError("status", "the queue's part is missing", text=answer.text)
         said_queue = by_head["queue"].body
         if ended.words[1:] != ("0",):
-            raise unavailable(ask, said_queue, int(ended.words[1]))
+            code = ended.words[-1]
+            raise unavailable(ask, said_queue, int(code) if code.isdigit() else 1)
         found.queue = self.scheduler.read_queue(said_queue)
         if (closing := by_head.get("historied")) is not None and "history" in by_head:
             said_history = by_head["history"].body
@@ -264,7 +260,10 @@ class Area:
         command = program("find", self.scheduler.shell, self._place, tag, str(int(abandon)), time_limit=seconds)
         (answer,) = yield (command,)
         asked = f"find {tag}"
-        return _known(must_exist(sections(self.nonce, answer, asked), asked), asked)[0]
+        found = _known(must_exist(sections(self.nonce, answer, asked), asked), asked)
+        if not found:
+            raise ParseError(asked, "no description of it", text=answer.text)
+        return found[0]
 
     def listing(self, tombstone_days: int, seconds: float) -> Steps[list[Known]]:
         """Ask for all submissions, of whatever resource."""

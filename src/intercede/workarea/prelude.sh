@@ -25,6 +25,9 @@ enter() {
     exit 0
   fi
   ic_store=$PWD
+  for ic_own in .new .gone .slots; do
+    [ ! -L "$ic_own" ] || give_up "$ic_store/$ic_own is a link, which is not followed: remove it"
+  done
   read -r ic_layout 2>/dev/null <.layout || ic_layout=1
   [ "$ic_layout" = 1 ] || { say layout "$ic_layout"; say end; exit 0; }
 }

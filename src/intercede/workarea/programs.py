@@ -79,4 +79,4 @@ def program(
         time_limit: Seconds.
     """
     argv = ("sh", "-c", _text(name, shell), f"intercede {name}", *place, *arguments)
-    return Command(argv, stdin=stdin, repeatable=repeatable, time_limit=time_limit, output_limit=256 * 1024 * 1024)
+    return Command(argv, stdin=stdin, repeatable=repeatable, time_limit=time_limit, output_limit=64 * 1024 * 1024)

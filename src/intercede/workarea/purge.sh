@@ -6,8 +6,8 @@ while read -r tag ranges; do
   plain "$tag/size" && { plain "$tag/purged" || [ ! -e "$tag/purged" ]; } && read -r copies size <"$tag/size" ||
     { say purged "$tag" failed; echo "the records of $tag are not files of ours: remove $ic_store/$tag by hand"; continue; }
   printf '%s\n' "$ranges" >>"$tag/purged"
-  left=$(awk -v n="$copies" '{ k = split($1, r, ","); for (i = 1; i <= k; i++) { m = split(r[i], e, "-")
-    for (c = e[1] + 0; c <= e[m] + 0; c++) if (!(c in gone)) { gone[c] = 1; n-- } } } END { print n }' "$tag/purged")
+  left=$(awk -v n="$copies" -v all="$copies" '{ k = split($1, r, ","); for (i = 1; i <= k; i++) { m = split(r[i], e, "-")
+    for (c = e[1] + 0; c <= e[m] + 0; c++) if (c < all && !(c in gone)) { gone[c] = 1; n-- } } } END { print n }' "$tag/purged")
   if [ "$left" -gt 0 ]; then
     printf '%s\n' "$ranges" | tr , '\n' | awk -F- -v t="$tag" -v size="$size" '{ for (c = $1 + 0; c <= $NF + 0; c++) {
       first = int(c / size) * size

@@ -88,10 +88,13 @@ ic_run() { # in a shell of its own
   { read -r _ && read -r ic_cpu; } <"$ic_here/.times" && ic_cpu=${ic_cpu% *},${ic_cpu#* }
   if [ "$ic_code" -gt 256 ]; then # ksh93
     ic_signal=$((ic_code - 256))
-  elif [ "$ic_code" -gt 128 ] && { [ -s "$ic_here/.verdict" ] || ic_is_silent $((ic_code - 128)); }; then
+  elif [ "$ic_code" -gt 128 ] && { [ -s "$ic_here/.verdict" ] || [ -f "$ic_here/.flag" ] ||
+    ic_is_silent $((ic_code - 128)); }; then # dash says nothing of a child either when it was signalled itself meanwhile
     ic_signal=$((ic_code - 128))
   fi
   [ "$ic_signal" = - ] || ic_code=-
+  # the payload may be told before we are, and be dead before we are
+  case $ic_signal in 1 | 2 | 15) ic_noted run ;; esac
   [ ! -f "$ic_here/.flag" ] || read -r ic_flag <"$ic_here/.flag"
   ic_record "$(date +%s)" "$ic_code" "$ic_signal" "$ic_flag" "${ic_cpu:--}"
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"

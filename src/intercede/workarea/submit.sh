@@ -5,20 +5,25 @@ shift 4
 enter create
 unpack() {
   fresh=.new/$ic_nonce.$$
-  ic_said=$(mkdir "$fresh" 2>&1 && tar -xof - -C "$fresh" 2>&1) || { rm -rf "$fresh"; give_up "$ic_said"; }
+  ic_said=$(mkdir "$fresh" "$fresh/chunk" "$fresh/c" "$fresh/log" 2>&1) || { rm -rf "$fresh"; give_up "$ic_said"; }
+  # asked for while the files are on their way
+  [ "$copies" = 1 ] || ic_limit >"$fresh/limit" 2>/dev/null </dev/null &
+  ic_said=$(tar -xof - -C "$fresh" 2>&1)
+  ic_code=$?
+  wait
+  [ "$ic_code" = 0 ] || { rm -rf "$fresh"; give_up "$ic_said"; }
   # a stream that was cut between two files unpacks without a complaint; its last file is missing then
   [ -f "$fresh/whole" ] || { rm -rf "$fresh"; give_up "the stream of files was cut off"; }
   modes=$(ls -ld "$fresh/secrets" 2>/dev/null)
   case $modes in "" | drwx------*) ;; *) rm -rf "$fresh"; give_up "modes do not hold here: $modes" ;; esac
   ic_limit=
-  [ "$copies" = 1 ] || ic_limit=$(ic_limit 2>/dev/null)
+  { read -r ic_limit <"$fresh/limit"; } 2>/dev/null
   case $ic_limit in "" | *[!0-9]* | 0) ic_limit=$copies ;; esac
   [ "$ic_limit" -le "$copies" ] || ic_limit=$copies
-  ic_said=$(mkdir "$fresh/chunk" "$fresh/c" "$fresh/log" 2>&1 && echo "$copies $ic_limit" 2>&1 >"$fresh/size") ||
-    { rm -rf "$fresh"; give_up "$ic_said"; }
+  ic_said=$(echo "$copies $ic_limit" 2>&1 >"$fresh/size") || { rm -rf "$fresh"; give_up "$ic_said"; }
   # rename(2) to a name that is free; if somebody was faster, mv fails or moves it *into* theirs
   mv "$fresh" "$tag" 2>/dev/null && [ ! -e "$tag/${fresh##*/}" ] && ours=1
-  rm -rf "$fresh" "$tag/${fresh##*/}"
+  if [ -z "$ours" ]; then rm -rf "$fresh" "$tag/${fresh##*/}"; fi
 }
 await() {
   polls=$((wait * 5))
@@ -67,7 +72,7 @@ if ! plain "$home/digest" || ! plain "$home/size"; then
   say here 0; say chunk 0 "$copies" never; say end
   exit 0
 fi
-theirs=$(cat "$home/digest")
+read -r theirs <"$home/digest" || :
 if [ "$theirs" != "$digest" ]; then
   say conflict
 elif [ "$home" != "$tag" ]; then
@@ -85,6 +90,6 @@ else
     next=$((next + left))
   done
   # nothing got in: nothing stays
-  if rmdir "$tag/chunk" 2>/dev/null; then mv "$tag" ".new/$ic_nonce.no" 2>/dev/null && rm -rf ".new/$ic_nonce.no"; fi
+  if [ ! -f "$tag/chunk/0" ] && rmdir "$tag/chunk" 2>/dev/null; then mv "$tag" ".new/$ic_nonce.no" 2>/dev/null && rm -rf ".new/$ic_nonce.no"; fi
 fi
 say end

@@ -12,19 +12,17 @@ from intercede.answers import JobState, Outcome, Submission
 from intercede.errors import (
     ConfigurationError,
     ConnectFailed,
-    ConnectionLost,
     IntercedeError,
     NotFound,
     SubmissionUnknown,
     TagConflict,
 )
 from intercede.model import Copy, JobDescription, JobRef
-from intercede.testing.contract.steps import elsewhere, final, run, script
+from intercede.testing.contract.steps import elsewhere, final, script
 from intercede.testing.faults import Cutting
 
 if TYPE_CHECKING:
     from intercede.elements.batch import BatchElement
-    from intercede.protocols import Transport
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestOnce", "TestTags"]
@@ -137,6 +135,26 @@ class TestTags:
         assert await ce.abandon("known") == await ce.find("known")
         await finished(spot, first.refs, 2)
 
+    async def test_unrecorded_is_found_by_the_scheduler(self, spot: Spot, ce: BatchElement) -> None:
+        submission = await ce.submit(script(COUNT, spot.home), 2, tag="unrecorded")
+        await final(ce, submission.refs)
+        await spot.shell('rm "$1/unrecorded/chunk/0"', spot.store)
+        async with spot.element() as other:
+            assert await other.find("unrecorded") == submission
+        await finished(spot, submission.refs, 2)
+
+    async def test_same_tag_in_another_work_area_is_another(self, spot: Spot, ce: BatchElement) -> None:
+        """As it is there when a submission died between its beginning and the scheduler."""
+        submission = await ce.submit(script(COUNT, spot.home), 2, tag="elsewhere")
+        await final(ce, submission.refs)
+        other_area = f"{spot.home}/other"
+        other_store = spot.store.replace(spot.area, other_area)
+        began = 'mkdir -p "$2" && cp -R "$1/." "$2/" && cd "$2/elsewhere" && rm -f chunk/0 process && ls chunk'
+        assert await spot.shell(began, spot.store, other_store) == b"0.began\n"
+        async with spot.element(work_area=other_area) as other:
+            assert (await other.find("elsewhere")).refs == []
+            assert (await other.abandon("elsewhere")).refs == []
+
 
 class TestOnce:
     """Races, and deaths on the way."""
@@ -180,7 +198,7 @@ class TestOnce:
 
     async def test_answer_lost(self, spot: Spot, ce: BatchElement) -> None:
         description = script(COUNT, spot.home)
-        async with spot.element(wrap=_cutting("after", 1)) as cut:
+        async with spot.element(wrap=lambda transport: Cutting(transport, after=frozenset({1}))) as cut:
             with pytest.raises(SubmissionUnknown) as caught:
                 await cut.submit(description, 3, tag="lost")
             assert caught.value.tag == "lost"
@@ -190,43 +208,9 @@ class TestOnce:
 
     async def test_never_sent(self, spot: Spot, ce: BatchElement) -> None:
         description = script(COUNT, spot.home)
-        async with spot.element(wrap=_cutting("before", 1)) as cut:
+        async with spot.element(wrap=lambda transport: Cutting(transport, before=frozenset({1}))) as cut:
             with pytest.raises(ConnectFailed):
                 await cut.submit(description, 3, tag="unsent")
         with pytest.raises(NotFound):
             await ce.find("unsent")
         await finished(spot, (await ce.submit(description, 3, tag="unsent")).refs, 3)
-
-    @pytest.mark.parametrize(
-        "verb", ["status", "cancel", "purge", "find", "list", "capacity", "renew", "read_log", "fetch_output"]
-    )
-    async def test_other_answers_are_asked_for_again(self, spot: Spot, ce: BatchElement, tmp_path, verb: str) -> None:  # noqa: ANN001
-        (ref,) = await run(ce, script("echo said"), tag="asked")
-
-        def doing(element: BatchElement) -> object:
-            return {
-                "status": lambda: element.status([ref]),
-                "cancel": lambda: element.cancel([ref]),
-                "purge": lambda: element.purge([ref]),
-                "find": lambda: element.find("asked"),
-                "list": element.list,
-                "capacity": element.capacity,
-                "renew": lambda: element.renew([ref], {"s": "x"}),
-                "read_log": lambda: element.read_log(ref),
-                "fetch_output": lambda: element.fetch_output([ref], tmp_path),
-            }[verb]()
-
-        async with spot.element(wrap=_cutting("after", 1)) as cut:
-            answer = await doing(cut)  # ty: ignore[invalid-await]
-            assert answer is not None
-            assert cut.counters.retries == 1
-        async with spot.element(wrap=_cutting("after", 1, 2)) as cut:
-            with pytest.raises(ConnectionLost):
-                await doing(cut)  # ty: ignore[invalid-await]
-
-
-def _cutting(when: str, *executions: int) -> object:
-    def wrap(transport: Transport) -> Transport:
-        return Cutting(transport, **{when: frozenset(executions)})
-
-    return wrap

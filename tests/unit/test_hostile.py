@@ -1,0 +1,114 @@
+"""What was found by attacking it: each of these once misled, hung or drowned the client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import tarfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede import config
+from intercede.answers import JobState, Reason
+from intercede.elements.following import Desk
+from intercede.elements.orders import Orders
+from intercede.elements.unpack import Feed, Gathering, unpack
+from intercede.elements.verdict import Memory, Sighting, judge
+from intercede.errors import CommandError
+from intercede.model import JobRef
+from intercede.schedulers.process import Process
+from intercede.schedulers.slurm import Slurm
+from intercede.workarea.operations import Record
+from intercede.workarea.programs import program
+from intercede.workarea.scheduler import Observation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SETTINGS = config.resolve("slurm:")
+REF = JobRef(resource=SETTINGS.id, submission="x", copy_index=0, native="7_0")
+STARTED = Record(1, NOW, None, None, None, "", None, "n")
+
+
+def seen(queue: Observation, record: Record | None = None, *, cancelled: bool = False) -> Sighting:
+    return Sighting(queue, None, record, cancelled, False, True, "", Slurm.sources, NOW)
+
+
+@pytest.mark.parametrize("reason", [Reason.MEMORY, Reason.NODE, Reason.WALLTIME, Reason.PREEMPTED])
+def test_cancel_after_the_end_changes_nothing(reason: Reason) -> None:
+    queue = Observation("7_0", "X", JobState.FAILED, reason, name="ic-x", ended=NOW)
+    status = judge(REF, seen(queue, STARTED, cancelled=True), Memory(), SETTINGS)
+    assert (status.state, status.reason) == (JobState.FAILED, reason)
+
+
+async def test_renamed_job_keeps_its_files() -> None:
+    queue = Observation("7_0", "RUNNING", JobState.RUNNING, name="renamed")
+    status = judge(REF, seen(queue), Memory(), SETTINGS)
+    assert status.state is JobState.UNKNOWN
+    assert "'renamed'" in status.detail
+
+    async def never(*_: object, **__: object) -> None:
+        raise AssertionError("nothing may be sent")
+
+    answers = await Orders(SETTINGS, Slurm(), never).purge({REF: status})
+    assert isinstance(answers[REF], CommandError)
+
+
+def test_number_of_another_submission_is_absent() -> None:
+    queue = Observation("7_0", "RUNNING", JobState.RUNNING, name="ic-other")
+    assert "no source" in judge(REF, seen(queue), Memory(), SETTINGS).detail
+
+
+@pytest.mark.parametrize("name", ["cancelled", "purged", "c/0/record", "c/0/.flag", "meta", "size", "keys", "digest"])
+@pytest.mark.parametrize("verb", ["status", "collect", "list", "find", "purge", "cancel"])
+def test_pipes_in_place_of_records(tmp_path: Path, name: str, verb: str) -> None:
+    store = tmp_path / "process"
+    home = store / "tag"
+    for each in (".new", ".gone", "tag/chunk", "tag/c/0/work", "tag/log"):
+        (store / each).mkdir(parents=True)
+    record = "v1 1 1 - - - - - n 1/1 host.0_0\n"
+    files = {"meta": "{}", "size": "1 1", "digest": "x", "chunk/0": "host.00000000", "c/0/record": record}
+    for each, text in files.items():
+        (home / each).write_text(text)
+    (home / name).unlink(missing_ok=True)
+    os.mkfifo(home / name)
+    words = {"collect": ("1000", "10"), "list": ("7",), "find": ("tag", "0")}.get(verb, ())
+    lines = {"status": "tag 0 host.00000000_0\n", "collect": "tag 0\n", "purge": "tag 0\n", "cancel": "tag 0 0\n"}
+    command = program(verb, Process.shell, ("nonce", str(tmp_path), "process"), *words)
+    answer = subprocess.run(command.argv, input=lines.get(verb, "").encode(), capture_output=True, timeout=20)
+    assert answer.returncode == 0
+    assert answer.stdout.startswith(b"nonce ")
+
+
+def test_long_name_is_not_read_into_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 10**12
+    feed = Feed()
+    feed.put(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
+    feed.put(None)
+    with pytest.raises(tarfile.ReadError, match="a name of"):
+        unpack(feed, {("x", "0"): Gathering(REF, tmp_path, ("0",))}, 1000)
+
+
+async def test_question_outlives_no_desk() -> None:
+    begun = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def ask(_refs: object) -> dict[JobRef, object]:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        return {}
+
+    desk = Desk(ask)  # ty: ignore[invalid-argument-type]
+    asking = asyncio.create_task(desk.status([REF]))
+    await begun.wait()
+    asking.cancel()
+    await desk.aclose()
+    assert ended.is_set()
