@@ -54,6 +54,10 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
         ({"record": record(None, 15, "walltime")}, S.FAILED, R.WALLTIME, None, 15),
         ({"record": record(None, None, "walltime", ended=False)}, S.FAILED, R.WALLTIME, None, None),
         ({"record": record(None, 15, "terminated"), "cancelled": True}, S.CANCELLED, None, None, 15),
+        # told to end, and may be started again: between two places of the queue for a moment
+        ({"record": record(None, 15, "interrupted")}, S.UNKNOWN, None, None, None),
+        ({"record": record(None, 15, "interrupted"), "now": NOW + timedelta(seconds=120)},
+         S.FAILED, R.SIGNAL, None, 15),
         ({"cancelled": True}, S.CANCELLED, None, None, None),
         # processes: the order counts only for a job that has no cause of its own
         ({"queue": said(S.FAILED, "VANISHED", R.LOST), "cancelled": True, "record": record(None, ended=False)},

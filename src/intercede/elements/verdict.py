@@ -88,7 +88,7 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
     blank = JobStatus(ref, JobState.UNKNOWN, source="record", observed=seen.now)
     if before is not None:
         blank = replace(blank, queue=before.queue, submitted=before.submitted, node=before.node)
-    if seen.record is not None and (seen.record.ended is not None or seen.record.flag == "walltime"):
+    if seen.record is not None and _has_ended(seen.record, seen, settings):
         return _ended(replace(blank, state=JobState.FAILED), seen.record, cancelled=seen.cancelled)
     if seen.purged:
         return replace(blank, detail="its files were purged, and the system has forgotten it")
@@ -109,6 +109,16 @@ def settled(status: JobStatus, settings: ResourceSettings, now: datetime) -> boo
 def _is_ours(observed: Observation, ref: JobRef) -> bool:
     """Whether a job of that identifier is the one that was submitted: identifiers are used again by some systems."""
     return not observed.name or observed.name.split("+", 1)[0] == f"ic-{ref.submission}"
+
+
+def _has_ended(record: Record, seen: Sighting, settings: ResourceSettings) -> bool:
+    """Whether a job that no source knows is over by its own record.
+
+    One that was told to end and may be started again is between two places of the queue for a moment.
+    """
+    if record.ended is not None and record.flag == "interrupted":
+        return seen.answered and (seen.now - record.ended).total_seconds() > settings.grace
+    return record.ended is not None or record.flag == "walltime"
 
 
 def _is_another(observed: Observation) -> bool:
@@ -157,7 +167,10 @@ def _ended(status: JobStatus, record: Record | None, *, cancelled: bool) -> JobS
         return _reasoned(status)
     status = replace(status, exit_code=record.exit_code, signal=record.signal)
     if record.flag == "cancelled" or (
-        cancelled and status.state is JobState.FAILED and status.reason is None and record.flag == "terminated"
+        cancelled
+        and status.state is JobState.FAILED
+        and status.reason is None
+        and record.flag in {"terminated", "interrupted"}
     ):
         return replace(status, state=JobState.CANCELLED, reason=None, detail="cancelled by us")
     if status.state is JobState.FAILED and status.reason is None and record.flag == "walltime":

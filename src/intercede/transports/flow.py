@@ -94,10 +94,13 @@ class Flow:
             return
         self._pieces.append(data)
         self._held += len(data)
-        if limit is None and self._held > HIGH_WATER and not self._paused and self.pipe is not None:
+        self._pause_if_full()
+        self._news.set()
+
+    def _pause_if_full(self) -> None:
+        if self._limits[0] is None and self._held > HIGH_WATER and not self._paused and self.pipe is not None:
             self._paused = True
             self.pipe.pause_reading()
-        self._news.set()
 
     def feed_stderr(self, data: bytes) -> None:
         """Take bytes of stderr from the protocol."""
@@ -141,8 +144,11 @@ class Flow:
                 piece = self._pieces.popleft()
                 self._held -= len(piece)
                 if self._paused and self._held < HIGH_WATER // 4 and self.pipe is not None:
-                    self._paused = False
+                    # All that waits comes at once: AsyncSSH opens the whole window again as soon as it hands over the
+                    # first piece of what it holds, so a pause half-way would let it hold more and more.
                     self.pipe.resume_reading()
+                    self._paused = False
+                    self._pause_if_full()
                 yield piece
             elif self.ended:
                 return

@@ -22,7 +22,7 @@ __all__ = ["Channel", "Gone", "Refused", "open_channel"]
 TIMED_OUT = 124  # as timeout(1) has it
 KILLED = 137
 LONGEST_BANNER = 256 * 1024
-WINDOW = 16 * 1024 * 1024
+WINDOW = 4 * 1024 * 1024
 PACKET = 256 * 1024
 
 

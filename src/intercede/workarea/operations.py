@@ -85,7 +85,8 @@ class Record(NamedTuple):
         ended: When it ended; None while it runs, or if the job was ended without warning.
         exit_code: Of the payload.
         signal: That ended the payload.
-        flag: `cancelled` (never started), `walltime` or `terminated` (the job was told to end).
+        flag: `cancelled` (never started), `walltime`, `terminated` (the job was told to end) or `interrupted` (it was,
+            and may be started again).
         cpu: Seconds of processor time.
         node: Where.
     """

@@ -98,10 +98,11 @@ ic_run() { # in a shell of its own
   [ ! -f "$ic_here/.flag" ] || read -r ic_flag <"$ic_here/.flag"
   ic_record "$(date +%s)" "$ic_code" "$ic_signal" "$ic_flag" "${ic_cpu:--}"
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
-  [ -f "$ic_dir/requeue" ] && [ "$ic_flag" = terminated ] || rm -rf "$ic_secrets"
+  [ "$ic_flag" = interrupted ] || rm -rf "$ic_secrets"
 }
 ic_noted() { # WHO: was told to end; is it because the time is over?
   ic_limit=0 ic_word=terminated
+  [ ! -f "$ic_dir/requeue" ] || ic_word=interrupted # it may be started again
   [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"
   if [ "$ic_limit" -gt 0 ] && [ $(($(date +%s) - ic_start)) -ge $((ic_limit - 1)) ]; then ic_word=walltime; fi
   [ -f "$ic_here/.flag" ] || { echo "$ic_word" >"$ic_here/.flag.$1" && mv -f "$ic_here/.flag.$1" "$ic_here/.flag"; }

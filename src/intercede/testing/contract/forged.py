@@ -15,10 +15,11 @@ import pytest
 from intercede.answers import JobState
 from intercede.errors import ConfigurationError, IntercedeError, InvalidReference, NotFound
 from intercede.model import JobRef
+from intercede.testing.contract.files import contents
 from intercede.testing.contract.steps import final, reached, run, script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from intercede.elements.batch import BatchElement
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TestForged", "TestGone", "TestReplaced"]
 
-PRECIOUS = "precious"
+PRECIOUS = b"precious"
 
 
 def everything(ce: BatchElement, ref: JobRef, into: Path) -> dict[str, object]:
@@ -55,13 +56,14 @@ async def everything_done(ce: BatchElement, ref: JobRef, into: Path) -> dict[str
 
 
 @contextlib.asynccontextmanager
-async def untouched(spot: Spot, into: Path) -> AsyncIterator[str]:
-    """A tree outside the work area that looks like one of ours, and must be the same afterwards; no byte of it comes."""
+async def untouched(spot: Spot, into: Path) -> AsyncGenerator[str]:
+    """A tree outside the work area that looks like one of ours; it must stay the same, and no byte of it come."""
     tree = f"{spot.home}/outside"
     make = (
         'mkdir -p "$1/c/0/work" "$1/secrets/0" "$1/chunk" "$1/log"; '
         "for f in stdout stderr c/0/stdout c/0/stderr c/0/work/stolen secrets/0/s stolen meta digest job outputs; "
-        'do echo precious >"$1/$f"; done; echo "1 1" >"$1/size"; echo 1 >"$1/chunk/0"; echo "output stolen" >"$1/outputs"; '
+        'do echo precious >"$1/$f"; done; echo "1 1" >"$1/size"; echo 1 >"$1/chunk/0"; '
+        'echo "output stolen" >"$1/outputs"; '
         'echo \'{"outputs": ["stolen"]}\' >"$1/meta"; echo v1 1 1 2 42 - - - n - 1 >"$1/c/0/record"'
     )
     await spot.shell(make, tree)
@@ -69,17 +71,18 @@ async def untouched(spot: Spot, into: Path) -> AsyncIterator[str]:
     before = await spot.shell(look, tree)
     yield tree
     assert await spot.shell(look, tree) == before
-    assert [path for path in into.rglob("*") if path.is_file() and PRECIOUS in path.read_text("latin-1")] == []
+    assert [name for name, content in contents(into).items() if PRECIOUS in content] == []
 
 
 class TestForged:
     """References that were cut, changed, or made for another resource."""
 
     @pytest.mark.parametrize("text", [
-        "", "ic1", "ic1:", "ic1:x:y", "ic1:{r}:../../etc:0:{n}", "ic1:{r}:..:0:{n}", "ic1:{r}:a/b:0:{n}", "ic1:{r}:{t}:-1:{n}",
-        "ic1:{r}:{t}:../0:{n}", "ic1:{r}:{t}:0:", "ic1:{r}:{t}:0:-rf", "ic1:{r}:{t}:0:a b", "ic1:{r}:{t}:00:{n}", "ic1:{r}:{t}:0:*",
-        "ic2:{r}:{t}:0:{n}", "ic1:{r}:{t}:0:{n};reboot", "ic1:{r}:{t}:0:$(reboot)", "ic1:{r}:.gone:0:{n}", "ic1:{r}:{t}:1e3:{n}",
-        "xx:{r}:{t}:0:{n}", "ic1:{r}:{t}:0:{n}\n{n}", "ic1:{r}:-n:0:{n}", "ic1:{r}:{t}:99999999:{n}", "ic1:{r}:{t}:0:" + "9" * 300,
+        "", "ic1", "ic1:", "ic1:x:y", "ic1:{r}:../../etc:0:{n}", "ic1:{r}:..:0:{n}", "ic1:{r}:a/b:0:{n}",
+        "ic1:{r}:{t}:-1:{n}", "ic1:{r}:{t}:../0:{n}", "ic1:{r}:{t}:0:", "ic1:{r}:{t}:0:-rf", "ic1:{r}:{t}:0:a b",
+        "ic1:{r}:{t}:00:{n}", "ic1:{r}:{t}:0:*", "ic2:{r}:{t}:0:{n}", "ic1:{r}:{t}:0:{n};reboot",
+        "ic1:{r}:{t}:0:$(reboot)", "ic1:{r}:.gone:0:{n}", "ic1:{r}:{t}:1e3:{n}", "xx:{r}:{t}:0:{n}",
+        "ic1:{r}:{t}:0:{n}\n{n}", "ic1:{r}:-n:0:{n}", "ic1:{r}:{t}:99999999:{n}", "ic1:{r}:{t}:0:" + "9" * 300,
     ])  # fmt: skip
     def test_that_read_as_none(self, text: str) -> None:
         with pytest.raises(InvalidReference) as caught:
@@ -121,8 +124,8 @@ class TestForged:
             for tag in ("never-was", "outside"):
                 answers = await everything_done(ce, ref.model_copy(update={"submission": tag}), tmp_path)
                 assert isinstance(answers["read_log"], NotFound)
-                assert isinstance(next(iter(answers["fetch_output"].values())), NotFound)  # ty: ignore[unresolved-attribute]
-                (status,) = answers["status"].values()  # ty: ignore[unresolved-attribute]
+                assert isinstance(next(iter(answers["fetch_output"].values())), NotFound)  # ty: ignore[missing-attribute]
+                (status,) = answers["status"].values()  # ty: ignore[missing-attribute]
                 assert not status.state.is_final
 
     async def test_of_a_copy_that_is_not_there(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:

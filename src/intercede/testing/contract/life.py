@@ -93,7 +93,10 @@ class TestLife:
             )
             for index in range(MANY)
         ]
-        text = 'printf "%s|%s|%s|%s|%s" "$WHICH" "$(cat "$INTERCEDE_SECRETS/token")" "$1" "$INTERCEDE_COPY" "$INTERCEDE_KEY"'
+        text = (
+            'printf "%s|%s|%s|%s|%s" "$WHICH" "$(cat "$INTERCEDE_SECRETS/token")" "$1"'
+            ' "$INTERCEDE_COPY" "$INTERCEDE_KEY"'
+        )
         submission = await ce.submit(script(text), copies)
         assert submission.keys == tuple(f"k{index}" for index in range(MANY))
         statuses = await final(ce, submission.refs, 150)

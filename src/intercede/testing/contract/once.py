@@ -46,7 +46,7 @@ async def finished(spot: Spot, refs: list[JobRef], copies: int) -> None:
 
 
 async def settled(spot: Spot, description: JobDescription, copies: int, tag: str) -> None:
-    """Submit again under the same tag: all copies run once. Or nobody can say: then it is given up, and none ever runs."""
+    """Submit again under the same tag: all copies run once. Or nobody can say: then, given up, none ever runs."""
     async with spot.element(limits={"submit_time": 8}) as ce:
         for _ in range(2):
             with contextlib.suppress(SubmissionUnknown):
@@ -181,7 +181,8 @@ class TestOnce:
         process.stdin.write(b"go\n")
         await process.stdin.drain()
         await asyncio.sleep(instant)
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it may have come to its end
+            process.kill()
         await process.wait()
         await settled(spot, description, 3, "killed")
 

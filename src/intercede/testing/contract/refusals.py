@@ -220,7 +220,10 @@ class TestContainers:
         )
         image = "docker://it's $HOME\n`x`"
         async with spot.element(container_launcher=launcher) as ce:
-            text = 'printf "%s|" "$IMAGE" "$W" "$1" "$A" "$(cd "$D" && pwd -P)" "$(cd "$S" && pwd -P)"; pwd -P; cd "$INTERCEDE_SECRETS"; pwd -P'
+            text = (
+                'printf "%s|" "$IMAGE" "$W" "$1" "$A" "$(cd "$D" && pwd -P)" "$(cd "$S" && pwd -P)";'
+                'pwd -P; cd "$INTERCEDE_SECRETS"; pwd -P'
+            )
             description = script(text, "an 'argument", environment={"A": "a b"}, container=image, secrets={"s": "x"})
             (ref,) = await run(ce, description)
             output = await fetch_one(ce, ref, tmp_path)

@@ -85,9 +85,11 @@ async def waiting_jobs(spot: Spot, ce: BatchElement, description: JobDescription
         return (await ce.submit(held, copies)).refs
     # all the slots are taken by somebody else, and somebody else is the first to have the next one
     await ce.submit(script("sleep 300"), 2 * (ce.settings.slots or 1))
-    while (await ce.capacity())[0].free_cores:
+    for _ in range(int(10 * PATIENCE)):
+        if not (await ce.capacity())[0].free_cores:
+            return (await ce.submit(description, copies)).refs
         await asyncio.sleep(0.1)
-    return (await ce.submit(description, copies)).refs
+    raise AssertionError("the slots were never all taken")
 
 
 async def elsewhere(settings: ResourceSettings, operation: str, *, wait: bool = True, **words: Any) -> Any:

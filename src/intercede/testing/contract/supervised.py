@@ -43,7 +43,7 @@ class TestSupervised:
             await reached(ce, refs[0], JobState.RUNNING)
             supervisors = await pids(spot, "/supervisor", spot.store)
             assert supervisors
-            await spot.shell('kill -KILL -- "-$(ps -o pgid= -p "$1" | tr -d " ")"', str(supervisors[0]))
+            await spot.shell('kill -KILL "-$(ps -o pgid= -p "$1" | tr -d " ")"', str(supervisors[0]))
         await spot.shell(": >go")
         await asyncio.sleep(1)
         async with spot.element(slots=2) as ce:  # any verb that asks starts another one
@@ -68,7 +68,7 @@ class TestSupervised:
     async def test_whole_group_killed(self, spot: Spot, ce: BatchElement) -> None:
         (ref,) = (await ce.submit(script('echo $$ >"$1/pid"; sleep 300', spot.home))).refs
         await spot.shell("while [ ! -s pid ]; do sleep 0.1; done")
-        await spot.shell('kill -KILL -- "-$(ps -o pgid= -p "$(cat pid)" | tr -d " ")"')
+        await spot.shell('kill -KILL "-$(ps -o pgid= -p "$(cat pid)" | tr -d " ")"')
         status = (await final(ce, [ref]))[ref]
         assert (status.state, status.reason) == (JobState.FAILED, Reason.LOST)
 
@@ -76,11 +76,11 @@ class TestSupervised:
         (ref,) = (await ce.submit(script('echo $$ >"$1/pid"; sleep 300', spot.home))).refs
         await spot.shell("while [ ! -s pid ]; do sleep 0.1; done")
         group = (await spot.shell('ps -o pgid= -p "$(cat pid)" | tr -d " "')).decode().strip()
-        await spot.shell('kill -STOP -- "-$1"', group)
+        await spot.shell('kill -STOP "-$1"', group)
         assert (await ce.status([ref]))[ref].state is JobState.SUSPENDED
-        await spot.shell('kill -CONT -- "-$1"', group)
+        await spot.shell('kill -CONT "-$1"', group)
         assert (await ce.status([ref]))[ref].state is JobState.RUNNING
-        await spot.shell('kill -STOP -- "-$1"', group)
+        await spot.shell('kill -STOP "-$1"', group)
         await ce.cancel([ref])
         assert (await final(ce, [ref]))[ref].state is JobState.CANCELLED
 

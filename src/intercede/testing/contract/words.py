@@ -25,8 +25,9 @@ __all__ = ["HOSTILE", "TestPayload", "TestSecrets", "TestWords"]
 
 HOSTILE: tuple[str, ...] = (
     "", " ", "two  words", " x ", "'", '"', "it's", "''", "'\\''", "$HOME", "${HOME}", "$$", "`id`", "$(id)", "\\",
-    "\\\\", "\\n", "a\nb", "\n", "\na", "a\n", "\n\n'\n", "*", "?", "[a-z]*", "/*", "-rf", "--", "-n", "-", "~", "~root",
-    "a;b", "a|b", "a&b", "&", "<x", ">x", "!", "!!", "^a^b", "#x", "%s", "%a%j", "\t", "\r\n", "\x7f\x1b[31m", "ü€😀",
+    "\\\\", "\\n", "a\nb", "\n", "\na", "a\n", "\n\n'\n", "*", "?", "[a-z]*", "/*", "-rf", "--", "-n", "-", "~",
+    "~root", "a;b", "a|b", "a&b", "&", "<x", ">x", "!", "!!", "^a^b", "#x", "%s", "%a%j", "\t", "\r\n", "\x7f\x1b[31m",
+    "ü€😀",
     b"\xff\xfe\x80".decode("utf-8", "surrogateescape"), "{a,b}", "a=b", "=", "(", ")", "{}", "if", "\x01", "x" * 5000,
 )  # fmt: skip
 
@@ -162,7 +163,10 @@ class TestSecrets:
         names = ("token", "a b", "-n", "$x", ".hidden", "ü'\n*", "\udcff")
         secret = bytes(range(256)) * 3
         copies = [Copy(secrets={name: secret + str(index).encode() for name in names}) for index in range(2)]
-        text = 'w=$PWD; mkdir got; cd "$INTERCEDE_SECRETS" && stat -c %a -- . * .hidden >"$w/modes"; cp -- * .hidden "$w/got/"'
+        text = (
+            'w=$PWD; mkdir got; cd "$INTERCEDE_SECRETS" && stat -c %a -- . * .hidden >"$w/modes";'
+            'cp -- * .hidden "$w/got/"'
+        )
         description = script(text, secrets={"token": b"below", "shared": b"all"}, outputs=("modes", "got"))
         refs = ok(await run(ce, description, copies))
         for index, ref in enumerate(refs):

@@ -1,0 +1,37 @@
+"""The contract on Slurm itself: the suite runs inside the container, as one of its users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from testbed.stack import Stack
+
+PYTEST = (
+    "/opt/venv/bin/python",
+    "-m",
+    "pytest",
+    "--rootdir=/src",
+    "-c",
+    "/src/pyproject.toml",
+    "-p",
+    "no:cacheprovider",
+)
+
+
+@pytest.mark.testbed
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("where", ["local-slurm"])
+def test_contract_inside(slurm: Stack, where: str) -> None:
+    done = slurm.exec(
+        [*PYTEST, "-q", "-n", "2", "/src/tests/contract/test_contract.py"],
+        user="alice",
+        check=False,
+        timeout=None,
+        env={"INTERCEDE_CONTRACT": where, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    assert done.returncode == 0, said
+    assert " passed" in said
