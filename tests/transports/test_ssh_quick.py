@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from intercede.transports.ssh import SSHTransport
     from tests.transports.conftest import MakeTransport, StartServer
 
-BANNER = "echo welcome; echo news >&2"
+BANNER = (b"Welcome!\n" * 50, b"stty: not a tty\n")
 
 
 async def known(start: StartServer, connect: MakeTransport, **options: object) -> tuple[SSHServer, SSHTransport]:

@@ -73,7 +73,7 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
 def test_table(
     seen: dict[str, object], state: JobState, reason: Reason | None, code: int | None, signal: int | None
 ) -> None:
-    status = judge(REF, replace(NOTHING, **seen), Memory(), SETTINGS)  # ty: ignore[invalid-argument-type]
+    status = judge(REF, replace(NOTHING, **seen), Memory(), SETTINGS)
     assert (status.state, status.reason, status.exit_code, status.signal) == (state, reason, code, signal)
 
 

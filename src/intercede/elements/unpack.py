@@ -21,7 +21,7 @@ from intercede.answers import JobOutput
 from intercede.errors import IntercedeError, LimitExceeded, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from typing import IO
 
     from intercede.model import JobRef
@@ -265,7 +265,7 @@ def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) ->
 
 
 @contextlib.contextmanager
-def _blamed_on(job: Gathering) -> Iterator[None]:
+def _blamed_on(job: Gathering) -> Generator[None]:
     """What is in the way of one job's files (a link, a directory in the place of a file) is no other job's error."""
     try:
         yield

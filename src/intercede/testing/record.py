@@ -41,20 +41,20 @@ class Recorder:
     """Plays the situations on an element, each into a file of its own.
 
     Args:
-        element: A Slurm, whose transport is a `RecordingTransport`.
+        element: A Slurm.
+        transport: Its transport.
         into: The directory of the files.
     """
 
-    def __init__(self, element: BatchElement, into: Path) -> None:
+    def __init__(self, element: BatchElement, transport: RecordingTransport, into: Path) -> None:
         self.element = element
         self.into = into
-        self.transport = element.transport
+        self.transport = transport
         self.refs: list[JobRef] = []
         self.mark = secrets.token_hex(3)  # a tag is used once
 
     def file(self, name: str) -> None:
         """Write what follows to a new file."""
-        assert isinstance(self.transport, RecordingTransport)  # noqa: S101
         self.transport.path = self.into / f"{name}.txt"
         self.transport.path.unlink(missing_ok=True)
 
@@ -142,8 +142,8 @@ async def record(where: str, ssh_config: Path | None, into: Path) -> None:
     if ssh_config is not None and settings.ssh is not None:
         settings = settings.model_copy(update={"ssh": settings.ssh.model_copy(update={"config_file": ssh_config})})
     async with open_element(settings) as element:
-        element.transport = RecordingTransport(element.transport, into / "submit.txt")
-        recorder = Recorder(element, into)
+        element.transport = transport = RecordingTransport(element.transport, into / "submit.txt")
+        recorder = Recorder(element, transport, into)
         try:
             await recorder.run()
         finally:
