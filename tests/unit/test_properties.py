@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -29,6 +30,7 @@ import os, sys
 words = [os.environb[b"A"], os.environb[b"B"], *map(os.fsencode, sys.argv[1:])]
 sys.stdout.buffer.write(b"\\0".join(words))
 """
+SHELLS = sorted({os.path.realpath(found) for each in ("sh", "dash", "bash") if (found := shutil.which(each))})
 ANYTHING = st.binary(max_size=300)
 WORDS = st.binary(min_size=1, max_size=60).map(lambda data: data.replace(b"\0", b"0")).map(os.fsdecode)
 LINES = st.lists(st.text(alphabet="0123456789_[]-,|:ACDEFGILNOPRTUabc %+.", max_size=60), max_size=8).map("\n".join)
@@ -104,7 +106,7 @@ def test_ranges_are_read_back(wanted: list[int]) -> None:
     assert numbers(ranges(wanted)) == sorted(set(wanted))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(arguments=st.lists(WORDS, max_size=4), value=WORDS, own=st.lists(WORDS, max_size=3), other=WORDS)
 def test_any_words_reach_the_payload_through_a_real_shell(
     arguments: list[str], value: str, own: list[str], other: str
@@ -118,8 +120,9 @@ def test_any_words_reach_the_payload_through_a_real_shell(
     job = jobfile.job_text(description, ResourceSettings(id="r", scheduler="process"), "t", {})
     line = jobfile.copies_text(copies).split(b"\n")[1]
     script = b"ic_nl='\n'; ic_env=env; ic_copy=1; ic_secrets=s; set --\n" + job + line + b'\nic_payload "$@"\n'
-    done = subprocess.run(["sh"], input=script, capture_output=True, check=True)
-    assert done.stdout.split(b"\0") == [os.fsencode(each) for each in (value, other, *arguments, *own)]
+    for shell in SHELLS:
+        done = subprocess.run([shell], input=script, capture_output=True, check=True)
+        assert done.stdout.split(b"\0") == [os.fsencode(each) for each in (value, other, *arguments, *own)], shell
 
 
 @settings(max_examples=50, deadline=None)

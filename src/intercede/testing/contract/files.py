@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from intercede.answers import JobOutput, JobState
+from intercede.answers import JobOutput
 from intercede.errors import ConfigurationError, IntercedeError, LimitExceeded, NotFound
 from intercede.model import Copy
 from intercede.testing.contract.place import local_copy
-from intercede.testing.contract.steps import fetch_one, final, reached, run, script, waiting_jobs
+from intercede.testing.contract.steps import fetch_one, final, run, script, waiting_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,9 +154,8 @@ class TestOutputs:
         assert found.directory == tmp_path / "flat" / "0"
 
     async def test_of_running_and_waiting_jobs(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
-        running = (await ce.submit(script("echo early; sleep 300"))).refs
-        await reached(ce, running[0], JobState.RUNNING)
-        await ce.read_log(running[0])
+        running = (await ce.submit(script('echo early; : >"$1/ready"; sleep 300', spot.home))).refs
+        await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         waiting = await waiting_jobs(spot, ce, script("echo no"))
         outputs = await ce.fetch_output([*waiting, *running], tmp_path)
         first, second = outputs.values()

@@ -202,8 +202,8 @@ class TestGone:
     """A work area that somebody removed."""
 
     async def test_while_the_job_runs(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
-        (ref,) = (await ce.submit(script("sleep 300"), tag="gone")).refs
-        await reached(ce, ref, JobState.RUNNING)
+        (ref,) = (await ce.submit(script(': >"$1/ready"; sleep 300', spot.home), tag="gone")).refs
+        await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         await spot.shell('rm -rf "$1"', spot.area)
         async with spot.element() as fresh:
             status = (await fresh.status([ref]))[ref]
