@@ -118,7 +118,7 @@ class _Member(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         # A plain file with a short name: what tarfile reads besides takes longer than writing a small file
-        if buf[156:157] == tarfile.REGTYPE and buf[257:265] == tarfile.GNU_MAGIC and not buf[345]:
+        if buf[156:157] == tarfile.REGTYPE and buf[257:265] == tarfile.GNU_MAGIC and buf[345:346] == b"\0":
             mode, size = buf[100:107], buf[124:135]
             with contextlib.suppress(ValueError):
                 total = int(buf[148:156].strip(b" \0"), 8)
