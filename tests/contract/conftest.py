@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import secrets
 import threading
@@ -34,7 +33,7 @@ PLACES: Mapping[str, frozenset[str]] = {
     "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
     "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
+    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", *ON_SLURM),
     "local-slurm": traits_of(Slurm, *ON_SLURM),
 }
 CONTAINED = {"sshd-process": "slurm-24.11", "ssh-slurm": "slurm-24.11", "bare-slurm": "slurm-24.11-no-accounting"}
@@ -46,15 +45,12 @@ REQUEUE = (
     'scontrol requeue "$1"; until [ "$(squeue -h -r -j "$1" -o %r)" = BeginTime ]; do sleep 0.1; done; '
     'scontrol update JobId="$1" StartTime=now+2'
 )
-# slurmctld looks once a minute for what is older than MinJobAge
-FORGOTTEN = 'while squeue -h -t all -j "$1" 2>/dev/null | grep -q .; do sleep 1; done'
 SLURM: Mapping[str, Any] = {
     "native_wait": {"slurm": ("--begin=now+1hour",)},
     "native_hold": {"slurm": ("--hold",)},
     "hold": ("scontrol", "hold", "{native}"),
     "requeue": ("sh", "-c", REQUEUE, "sh", "{native}"),
     "describe": ("scontrol", "show", "job", "{native}"),
-    "forgotten": ("sh", "-c", FORGOTTEN, "sh", "{native}"),
     "limited_queue": "short",
 }
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
@@ -78,7 +74,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     deselect_homeless(config, items)
-    items.sort(key=_turn)
+    # the longest one by far, while the other workers do the rest
+    items.sort(key=lambda item: not item.name.startswith("test_contract_inside"))
     for item in list(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("place")  # ty: ignore[missing-attribute]
         wanted = ONLY.get(name)
@@ -87,13 +84,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=[item])
         elif name in CONTAINED:
             item.add_marker("testbed")
-
-
-def _turn(item: pytest.Item) -> int:
-    """The longest one first, so that the other workers do the rest; last what waits for jobs that were sent early."""
-    if item.name.startswith("test_contract_inside"):
-        return 0
-    return 2 if isinstance(item, pytest.Function) and "early" in inspect.signature(item.function).parameters else 1
 
 
 @pytest.fixture(scope="session")
