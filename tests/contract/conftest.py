@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import secrets
 import threading
@@ -74,8 +75,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     deselect_homeless(config, items)
-    # the longest one by far, while the other workers do the rest
-    items.sort(key=lambda item: not item.name.startswith("test_contract_inside"))
+    items.sort(key=_turn)
     for item in list(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("place")  # ty: ignore[missing-attribute]
         wanted = ONLY.get(name)
@@ -84,6 +84,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=[item])
         elif name in CONTAINED:
             item.add_marker("testbed")
+        if _freezes(item):
+            item.add_marker(pytest.mark.timeout(400))
+
+
+def _freezes(item: pytest.Item) -> bool:
+    return any("freeze" in mark.args for mark in item.iter_markers("needs"))
+
+
+def _turn(item: pytest.Item) -> int:
+    """The longest one first, while the other workers do the rest; what freezes a daemon last."""
+    return 0 if item.name.startswith("test_contract_inside") else 2 if _freezes(item) else 1
+
+
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No worker is at a place while another one has its daemon frozen: what it misses is told it a minute later."""
+    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("place")
+    if "freeze" not in PLACES.get(name, ()):
+        yield
+        return
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with (tmp_path_factory.getbasetemp().parent / f"contract-{run}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if _freezes(request.node) else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -202,7 +202,9 @@ class TestGone:
     """A work area that somebody removed."""
 
     async def test_while_the_job_runs(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
-        (ref,) = (await ce.submit(script(': >"$1/ready"; sleep 300', spot.home), tag="gone")).refs
+        # it ends by itself: without its files nothing but its scheduler can end it
+        text = ': >"$1/ready"; while [ ! -e "$1/end" ]; do sleep 0.1; done'
+        (ref,) = (await ce.submit(script(text, spot.home), tag="gone")).refs
         await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         await spot.shell('rm -rf "$1"', spot.area)
         async with spot.element() as fresh:
@@ -217,6 +219,7 @@ class TestGone:
                 await fresh.cancel([ref])
             if known:
                 assert (await final(fresh, [ref]))[ref].state is JobState.CANCELLED
+        await spot.shell(": >end")
 
     async def test_of_a_newer_release(self, spot: Spot, ce: BatchElement) -> None:
         (ref,) = await run(ce, script(":"))

@@ -189,13 +189,13 @@ class TestFrozen:
                 await spot.shell(f"for i in 1 2 3 4 5 6 7 8; do {clients} || exit 0; sleep 1; done; exit 1")
         await _settle(spot, description, 2)
         await ce.cancel([running])
-        assert (await final(ce, [running]))[running].state is JobState.CANCELLED
+        assert (await final(ce, [running], 150))[running].state is JobState.CANCELLED
 
     async def test_watch_outlives_it(self, spot: Spot) -> None:
         assert spot.place.frozen is not None
         async with spot.element(limits={"command_time": 2}) as ce:
             (ref,) = (await ce.submit(script("sleep 1; exit 3"))).refs
-            watching = asyncio.create_task(final(ce, [ref]))
+            watching = asyncio.create_task(final(ce, [ref], 150))
             await asyncio.sleep(0.5)
             with spot.place.frozen():
                 await asyncio.sleep(4)
