@@ -43,36 +43,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := groups - set(GROUPS):
         parser.error(f"no such group: {', '.join(sorted(unknown))} (there are: {', '.join(GROUPS)})")
     entries: list[Entry] = []
-    with tempfile.TemporaryDirectory(prefix="intercede-bench-") as scratch:
-        if "startup" in groups:
-            entries += startup.measure(asked.repetitions)
-        if "local" in groups:
-            entries += asyncio.run(local.measure(Path(scratch, "local"), asked.n, asked.repetitions))
-        if groups - {"startup", "local"}:
-            say(f"{STACK} over SSH")
-            with cluster(STACK, reuse=asked.reuse) as stack:
-                entries += asyncio.run(_slurm(stack, Path(scratch, "slurm"), groups, asked))
-    text = report.document(entries, STACK)
-    print(text)
-    path = report.save(text, asked.to)
-    say(f"\n{report.table(entries)}\n\nwritten to {path}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="intercede-bench-") as scratch:
+            _measure(entries, Path(scratch), groups, asked)
+    finally:  # what was measured is not lost with what failed
+        text = report.document(entries, STACK)
+        print(text)
+        path = report.save(text, asked.to)
+        say(f"\n{report.table(entries)}\n\nwritten to {path}")
     return 0
 
 
-async def _slurm(stack: testbed.Stack, scratch: Path, groups: set[str], asked: argparse.Namespace) -> list[Entry]:
-    entries: list[Entry] = []
+def _measure(entries: list[Entry], scratch: Path, groups: set[str], asked: argparse.Namespace) -> None:
+    if "startup" in groups:
+        entries += startup.measure(asked.repetitions)
+    if "local" in groups:
+        asyncio.run(local.measure(entries, scratch / "local", asked.n, asked.repetitions))
+    if groups - {"startup", "local"}:
+        say(f"{STACK} over SSH")
+        with cluster(STACK, reuse=asked.reuse) as stack:
+            asyncio.run(_slurm(entries, stack, scratch, groups, asked))
+
+
+async def _slurm(
+    entries: list[Entry], stack: testbed.Stack, scratch: Path, groups: set[str], asked: argparse.Namespace
+) -> None:
     async with raw(stack) as host:
-        slurm = Slurm(stack, settings_of(stack), host, scratch, asked.repetitions)
-        small = await slurm.thousand(asked.n) if "slurm" in groups else []
-        entries += small
+        slurm = Slurm(stack, settings_of(stack), host, scratch / "slurm", asked.repetitions)
+        if "slurm" in groups:
+            await slurm.thousand(entries, asked.n)
         if "big" in groups:
-            few = Slurm(stack, settings_of(stack), host, scratch, max(3, asked.repetitions // 3))
-            entries += await few.many(asked.big, small)
+            few = Slurm(stack, settings_of(stack), host, scratch / "big", max(3, asked.repetitions // 3))
+            await few.many(entries, asked.big)
         if "memory" in groups:
             entries.append(await asyncio.to_thread(memory.measure, stack, asked.big))
         if "forgotten" in groups:
             entries.append(await slurm.forgotten(slurm.ended or await slurm.run(asked.n)))
-    return entries
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _copy(source: Path, target: Path, n: int) -> None:
             shutil.copyfile(source / str(index) / name, home / name)
 
 
-async def measure(scratch: Path, n: int, repetitions: int) -> list[Entry]:
+async def measure(entries: list[Entry], scratch: Path, n: int, repetitions: int) -> None:
     """Run N processes to their end, ask for their status, fetch their output."""
     say("local processes")
     settings = ResourceSettings(id="local", scheduler="process", work_area=str(scratch / "area"))
@@ -73,7 +73,8 @@ async def measure(scratch: Path, n: int, repetitions: int) -> list[Entry]:
         await asyncio.to_thread(_xargs, scratch / f"xargs-{number}", n)
         return time.perf_counter() - began
 
-    entries = [await compare(f"local: run {n} to the end", n, to_the_end, {"floor": xargs}, max(1, repetitions // 3))]
+    few = max(1, repetitions // 3)
+    entries.append(await compare(f"local: run {n} to the end", n, to_the_end, {"floor": xargs}, few))
     plain = scratch / f"xargs-{number}"
 
     async def status(element: BatchElement) -> None:
@@ -104,4 +105,3 @@ async def measure(scratch: Path, n: int, repetitions: int) -> list[Entry]:
 
     entries.append(await compare(f"local: output of {n}", n, lambda: fresh(fetch), {"floor": copy}, repetitions))
     entries[-1].executions = fresh.executions
-    return entries

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Entry
 
-HEADS = ("entry", "n", "ours", "floor", "ratio", "bar", "executions", "load", "beside")
+HEADS = ("entry", "n", "ours", "floor", "ratio", "of best", "bar", "runs", "load", "beside")
 
 
 def document(entries: list[Entry], stack: str) -> str:
@@ -58,6 +58,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         _seconds(entry.ours.median),
         _seconds(entry.floor.median) if entry.floor else "",
         f"{entry.ratio:.2f}" if entry.ratio is not None else "",
+        f"{entry.best_ratio:.2f}" if entry.best_ratio is not None else "",
         bar,
         "" if entry.executions is None else str(entry.executions),
         f"{entry.load:.1f}",

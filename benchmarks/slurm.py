@@ -170,28 +170,30 @@ class Slurm:
                     assert {each.state for each in states} == {"SUCCEEDED"}
                     return submission.refs
 
-    async def thousand(self, n: int) -> list[Entry]:
-        """All entries for N copies, with real jobs."""
+    async def thousand(self, entries: list[Entry], n: int) -> None:
+        """Add all entries for N copies, with real jobs."""
         submitted, queued = await self.submit(n)
-        entries = [submitted, await self.status(f"status {n} queued", queued, history=False)]
+        entries.append(submitted)
+        entries.append(await self.status(f"status {n} queued", queued, history=False))
         await self._drop(native(queued))
         self.ended = await self.run(n)
         # squeue knows that they ended, and not how
         entries.append(await self.status(f"status {n} ended", self.ended, history=True))
         entries.append(await self.output(f"output {n}", self.ended))
-        return entries
 
-    async def many(self, n: int, before: list[Entry]) -> list[Entry]:
-        """The same for a larger N; its cost per job is compared with that of the entries before."""
+    async def many(self, entries: list[Entry], n: int) -> None:
+        """Add the same for a larger N; its cost per job is compared with that of the same before."""
+        before = {entry.name.replace(str(entry.n), str(n)): entry for entry in entries}
         submitted, queued = await self.submit(n)
-        entries = [submitted, await self.status(f"status {n} queued", queued, history=False)]
+        entries.append(submitted)
+        entries.append(await self.status(f"status {n} queued", queued, history=False))
         await self._host(floor.fabricate(queued[0].submission, n, PAYLOAD))
         entries.append(await self.output(f"output {n}", queued))
         await self._drop(native(queued))
-        for small, large in zip([before[0], before[1], before[3]] if before else [], entries, strict=False):
-            ratio = (large.ours.median / large.n) / (small.ours.median / small.n)
-            large.notes[f"cost per job, to that at {small.n}"] = round(ratio, 2)
-        return entries
+        for large in entries:
+            if (small := before.get(large.name)) is not None and small is not large:
+                ratio = (large.ours.median / large.n) / (small.ours.median / small.n)
+                large.notes[f"cost per job, to that at {small.n}"] = round(ratio, 2)
 
     async def forgotten(self, refs: list[JobRef]) -> Entry:
         """Status of ended jobs that only the history knows; changes the cluster's configuration."""

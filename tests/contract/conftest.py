@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import inspect
 import os
 import secrets
 import threading
@@ -34,7 +35,7 @@ PLACES: Mapping[str, frozenset[str]] = {
     "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
     "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", *ON_SLURM),
+    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
     "local-slurm": traits_of(Slurm, *ON_SLURM),
 }
 CONTAINED = {"sshd-process": "slurm-24.11", "ssh-slurm": "slurm-24.11", "bare-slurm": "slurm-24.11-no-accounting"}
@@ -46,12 +47,15 @@ REQUEUE = (
     'scontrol requeue "$1"; until [ "$(squeue -h -r -j "$1" -o %r)" = BeginTime ]; do sleep 0.1; done; '
     'scontrol update JobId="$1" StartTime=now+2'
 )
+# slurmctld looks once a minute for what is older than MinJobAge
+FORGOTTEN = 'while squeue -h -t all -j "$1" 2>/dev/null | grep -q .; do sleep 1; done'
 SLURM: Mapping[str, Any] = {
     "native_wait": {"slurm": ("--begin=now+1hour",)},
     "native_hold": {"slurm": ("--hold",)},
     "hold": ("scontrol", "hold", "{native}"),
     "requeue": ("sh", "-c", REQUEUE, "sh", "{native}"),
     "describe": ("scontrol", "show", "job", "{native}"),
+    "forgotten": ("sh", "-c", FORGOTTEN, "sh", "{native}"),
     "limited_queue": "short",
 }
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
@@ -93,8 +97,12 @@ def _freezes(item: pytest.Item) -> bool:
 
 
 def _turn(item: pytest.Item) -> int:
-    """The longest one first, while the other workers do the rest; what freezes a daemon last."""
-    return 0 if item.name.startswith("test_contract_inside") else 2 if _freezes(item) else 1
+    """The longest first, while other workers do the rest; last what waits for jobs sent early, and what freezes."""
+    if item.name.startswith("test_contract_inside"):
+        return 0
+    if _freezes(item):
+        return 3
+    return 2 if isinstance(item, pytest.Function) and "early" in inspect.signature(item.function).parameters else 1
 
 
 @pytest.fixture(autouse=True)

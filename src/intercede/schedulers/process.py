@@ -25,7 +25,7 @@ from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from intercede.errors import IntercedeError
     from intercede.model import JobDescription, JobRef
@@ -116,6 +116,10 @@ class Process:
     def history_is_off(self, complaint: str) -> bool:
         """Always."""
         return True
+
+    def queue_words(self, natives: Iterable[str]) -> tuple[str, ...]:
+        """What is known of a job lies beside it."""
+        return ()
 
     def order_words(self, refs: Sequence[JobRef]) -> tuple[str, ...]:
         """The ranges of copies say it all."""

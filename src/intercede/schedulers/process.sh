@@ -37,7 +37,6 @@ ic_alive() {
   [ "${20}" = "$ic_tick" ] && [ "$1" != Z ] && ic_stat=$1
 }
 ic_queue() { # reads the records of ic_wanted; any question restarts a supervisor that died
-  cat >/dev/null
   ic_host=$(ic_here_is)
   { printf '%s\n\n' "$ic_wanted"; records; } | ic_host=$ic_host awk '
     !told && $0 == "" { told = 1; next }

@@ -25,7 +25,7 @@ from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from intercede.errors import IntercedeError
     from intercede.model import JobDescription, JobRef
@@ -268,6 +268,11 @@ class Slurm:
     def history_is_off(self, complaint: str) -> bool:
         """`AccountingStorageType=accounting_storage/none`."""
         return "accounting storage is disabled" in complaint
+
+    def queue_words(self, natives: Iterable[str]) -> tuple[str, ...]:
+        """Up to 500 jobs, arrays counted once, are asked for by number; all that the user has, where there are more."""
+        jobs = dict.fromkeys(native.partition("_")[0] for native in natives)
+        return ("-j", ",".join(jobs)) if len(jobs) <= 500 else ("-u",)
 
     def order_words(self, refs: Sequence[JobRef]) -> tuple[str, ...]:
         """`ID_[0-9,12]`: one word whatever the number, which scancel and scontrol take."""

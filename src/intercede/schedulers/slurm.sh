@@ -34,9 +34,8 @@ ic_sent() { # TAG; on stdin: lines `ID|SUBMITTED|DIRECTORY`
   ic_d=$ic_store/$1 ic_since=$ic_since awk -F'|' '
     $2 >= ENVIRON["ic_since"] && substr($0, length($1) + length($2) + 3) == ENVIRON["ic_d"] { print $1 }'
 }
-ic_queue() { # ids on stdin; `squeue -j` of nothing but unknown ids is an error, and means that there are none
-  ic_ids=$(awk -F_ '!($1 in seen) { seen[$1] = 1; printf "%s%s", (n++ ? "," : ""), $1 } END { exit n > 500 }') &&
-    set -- -j "$ic_ids" || set -- -u "$(id -un)"
+ic_queue() { # -j IDS, or -u; `squeue -j` of nothing but unknown ids is an error, and means that there are none
+  [ "$1" = -j ] || set -- -u "$(id -un)"
   ic_got=$(squeue -h -a -r -t all "$@" -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l' 2>&1) || case $ic_got in
     *"Invalid job id"*) return 0 ;;
     *) printf '%s\n' "$ic_got" >&2; return 1 ;;
@@ -44,7 +43,7 @@ ic_queue() { # ids on stdin; `squeue -j` of nothing but unknown ids is an error,
   printf '%s\n' "$ic_got"
 }
 ic_history() {
-  sacct -n -P -X -j "$(sed 's/_.*//' | sort -u | tr '\n' ,)" \
+  sacct -n -P -X -j "$(awk -F_ '!($1 in seen) { seen[$1] = 1; printf "%s%s", (n++ ? "," : ""), $1 }')" \
     -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit
 }
 # NAME IDS…: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say. Filters of

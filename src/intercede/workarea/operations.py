@@ -229,7 +229,8 @@ class Area:
         """Ask for jobs, as (tag, copy, native, whether their end is known already)."""
         lines = (f"{tag} {copy} {native}{' known' if known else ''}\n" for tag, copy, native, known in jobs)
         names = "".join(lines).encode()
-        command = program("status", self.scheduler.shell, self._place, stdin=names, time_limit=seconds)
+        words = self.scheduler.queue_words(native for _, _, native, _ in jobs)
+        command = program("status", self.scheduler.shell, self._place, *words, stdin=names, time_limit=seconds)
         (answer,) = yield (command,)
         said = sections(self.nonce, answer, f"status of {len(jobs)} jobs ({self.scheduler.sources[0]})")
         found = StatusAnswer()

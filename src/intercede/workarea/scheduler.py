@@ -51,10 +51,10 @@ class Scheduler(Protocol):
     `shell` defines, for the programs of the work area: `ic_limit` (the most copies that one native job may have),
     `ic_submit DIRECTORY NAME FIRST COUNT WORDS…`, `ic_refused TEXT` (whether an answer means for certain that nothing
     was queued), `ic_unsent TAG` (whether a part that began has queued nothing for certain, so that it may be submitted
-    again), `ic_named NAME TAG` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue` and
-    `ic_history` (identifiers on stdin, a line `ID|WORD|…` a job), `ic_ended` (a pattern: words of jobs that will not
-    run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is its part of the job's
-    script. `docs/how-to/add-a-scheduler.md` goes through all of them.
+    again), `ic_named NAME TAG` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue WORDS…` and
+    `ic_history` (identifiers on stdin), which print a line `ID|WORD|…` a job, `ic_ended` (a pattern: words of jobs that
+    will not run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is its part of the
+    job's script. `docs/how-to/add-a-scheduler.md` goes through all of them.
     """
 
     name: ClassVar[str]
@@ -109,6 +109,10 @@ class Scheduler(Protocol):
 
     def history_is_off(self, complaint: str) -> bool:
         """Whether a complaint of `ic_history` means that the site keeps none at all."""
+        ...
+
+    def queue_words(self, natives: Iterable[str]) -> tuple[str, ...]:
+        """Words for `ic_queue`: the jobs to ask for, in as few as it takes. It may say more than was asked."""
         ...
 
     def order_words(self, refs: Sequence[JobRef]) -> tuple[str, ...]:

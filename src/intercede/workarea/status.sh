@@ -1,10 +1,10 @@
-# On stdin: lines `TAG COPY NATIVE [known]`. The queue is asked about all; records only about those that it lacks or
+# WORDS…: for ic_queue. On stdin: lines `TAG COPY NATIVE [known]`. The queue is asked about all; records only about those that it lacks or
 # shows as ended, history about those of them that it lacks or whose records do not tell the end; neither about those
 # that are known to have ended.
 enter any
 ic_wanted=$(cat)
 say queue
-ic_shown=$(printf '%s\n' "$ic_wanted" | cut -d' ' -f3 | ic_queue 2>&1)
+ic_shown=$(ic_queue "$@" 2>&1 </dev/null)
 ic_code=$?
 printf '%s\n' "$ic_shown"
 say queued "$ic_code"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from intercede.answers import JobState, JobStatus, Outcome, Reason
 from intercede.model import Copy, JobDescription, Resources
 from intercede.testing.contract.select import needs
-from intercede.testing.contract.steps import by_copy, final, reached, run, script, waiting_jobs
+from intercede.testing.contract.steps import ENDS, by_copy, final, reached, run, script, waiting_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,25 +19,6 @@ if TYPE_CHECKING:
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestCancel", "TestEnds", "TestLimits"]
-
-ENDS: list[tuple[str, JobState, Reason | None, int | None, int | None]] = [
-    ("exit 0", JobState.SUCCEEDED, None, 0, None),
-    ("exit 7", JobState.FAILED, Reason.EXIT_CODE, 7, None),
-    # 99 and 100 mean something to Grid Engine, 124 to timeout(1), 255 to ssh
-    ("exit 99", JobState.FAILED, Reason.EXIT_CODE, 99, None),
-    ("exit 100", JobState.FAILED, Reason.EXIT_CODE, 100, None),
-    ("exit 124", JobState.FAILED, Reason.EXIT_CODE, 124, None),
-    ("exit 128", JobState.FAILED, Reason.EXIT_CODE, 128, None),
-    ("exit 137", JobState.FAILED, Reason.EXIT_CODE, 137, None),
-    ("exit 255", JobState.FAILED, Reason.EXIT_CODE, 255, None),
-    ("kill -KILL $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGKILL),
-    ("kill -TERM $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGTERM),
-    ("kill -ABRT $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGABRT),
-    ("kill -USR1 $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGUSR1),
-    # a child's end is not the payload's
-    ("sh -c 'kill -KILL $$'; exit 0", JobState.SUCCEEDED, None, 0, None),
-    ("(sleep 300 & ) >/dev/null 2>&1; exit 4", JobState.FAILED, Reason.EXIT_CODE, 4, None),
-]
 
 
 def _said(status: JobStatus) -> tuple[JobState, Reason | None, int | None, int | None]:
@@ -67,6 +47,19 @@ class TestEnds:
         path.write_text("no program\n")
         (status,) = (await run(ce, JobDescription(executable="./plain", inputs={"plain": path}))).values()
         assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 126, None)
+
+    @needs("forgets")
+    async def test_when_the_scheduler_has_forgotten(self, early: Early) -> None:
+        spot = early.spot
+        for ref in (early.ended[-1], early.cancelled[0]):
+            await spot.native(spot.place.forgotten, ref)
+        async with early.element() as fresh:
+            statuses = await fresh.status([*early.ended, *early.cancelled])
+            assert {each.source.split("+")[0] for each in statuses.values()} == {"record"}
+            told = {row[0]: _said(statuses[ref]) for row, ref in zip(ENDS, early.ended, strict=True)}
+            assert told == {row[0]: row[1:] for row in ENDS}
+            assert statuses[early.cancelled[0]].state is JobState.CANCELLED
+        await spot.aclose()
 
     @needs("requeue")
     async def test_started_again_from_outside(self, spot: Spot, ce: BatchElement) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from intercede.model import JobRef, Resources
+from intercede.answers import JobState
+from intercede.model import Copy, JobRef, Resources
 from intercede.testing.contract.place import Place, Spot, spot_at
-from intercede.testing.contract.steps import script
+from intercede.testing.contract.steps import ENDS, reached, script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -29,10 +30,14 @@ class Early:
 
     Attributes:
         walltime: A job that obeys when its time is over, and one that does not; Slurm's least walltime is a minute.
+        ended: Jobs that end as `ENDS` says, where the scheduler forgets them soon after.
+        cancelled: A job that is cancelled while it runs, likewise.
     """
 
     spot: Spot
     walltime: tuple[JobRef, ...]
+    ended: tuple[JobRef, ...]
+    cancelled: tuple[JobRef, ...]
 
     def element(self) -> BatchElement:
         """An element on their work area."""
@@ -43,13 +48,20 @@ async def _send_early(place: Place) -> Early:
     spot = Spot(place, f"{place.base}/early-{secrets.token_hex(3)}")
     await spot.shell(":")
     refs: list[JobRef] = []
-    if place.has("reserves:walltime"):
-        async with spot.element() as ce:
+    ended: list[JobRef] = []
+    cancelled: list[JobRef] = []
+    async with spot.element() as ce:
+        if place.has("forgets"):
+            ended = (await ce.submit(script('eval "$1"'), [Copy(arguments=(row[0],)) for row in ENDS])).refs
+            cancelled = (await ce.submit(script("sleep 300"))).refs
+            await reached(ce, cancelled[0], JobState.RUNNING)
+            await ce.cancel(cancelled)
+        if place.has("reserves:walltime"):
             text = 'if [ "$INTERCEDE_COPY" = 1 ]; then trap "" TERM; fi; while :; do sleep 0.2; done'
             limit = Resources(walltime=timedelta(seconds=2))
             refs = (await ce.submit(script(text, resources=limit), 2)).refs
     await spot.aclose()
-    return Early(spot, tuple(refs))
+    return Early(spot, tuple(refs), tuple(ended), tuple(cancelled))
 
 
 @pytest.fixture(scope="session")

@@ -76,20 +76,18 @@ class TestTags:
         assert (await ce.submit(description, copies, tag="again")) == first
         assert await ran(spot) == [0, 1]
 
-    @pytest.mark.parametrize("change", ["arguments", "environment", "key", "copies", "description"])
-    async def test_other_content_is_a_conflict(self, spot: Spot, ce: BatchElement, change: str) -> None:
-        copy = Copy(arguments=("x",))
-        first = await ce.submit(script(COUNT, spot.home), [copy], tag="conflict")
-        other = {
-            "arguments": [Copy(arguments=("y",))],
-            "environment": [Copy(arguments=("x",), environment={"A": "b"})],
-            "key": [Copy(arguments=("x",), key="k")],
-            "copies": [copy, copy],
-            "description": [copy],
-        }[change]
-        description = script(COUNT + "; :" if change == "description" else COUNT, spot.home)
-        with pytest.raises(TagConflict, match="conflict"):
-            await ce.submit(description, other, tag="conflict")
+    async def test_other_content_is_a_conflict(self, spot: Spot, ce: BatchElement) -> None:
+        description, copy = script(COUNT, spot.home), Copy(arguments=("x",))
+        first = await ce.submit(description, [copy], tag="conflict")
+        for other, copies in (
+            (description, [Copy(arguments=("y",))]),
+            (description, [Copy(arguments=("x",), environment={"A": "b"})]),
+            (description, [Copy(arguments=("x",), key="k")]),
+            (description, [copy, copy]),
+            (script(COUNT + "; :", spot.home), [copy]),
+        ):
+            with pytest.raises(TagConflict, match="conflict"):
+                await ce.submit(other, copies, tag="conflict")
         await finished(spot, first.refs, 1)
 
     async def test_none_makes_one(self, ce: BatchElement) -> None:
@@ -106,13 +104,11 @@ class TestTags:
         with pytest.raises(NotFound):
             await ce.find("never-was")
 
-    @pytest.mark.parametrize(
-        "tag", ["", "a/b", "../x", ".hidden", "-n", "a b", "a\n", "ü", "x" * 65, "a:b", "$x", "a*"]
-    )
-    async def test_bad_tag(self, spot: Spot, ce: BatchElement, tag: str) -> None:
-        for doing in (ce.submit(script(":"), tag=tag), ce.find(tag), ce.abandon(tag)):
-            with pytest.raises(ConfigurationError, match="tag"):
-                await doing
+    async def test_bad_tag(self, spot: Spot, ce: BatchElement) -> None:
+        for tag in ("", "a/b", "../x", ".hidden", "-n", "a b", "a\n", "ü", "x" * 65, "a:b", "$x", "a*"):
+            for doing in (ce.submit(script(":"), tag=tag), ce.find(tag), ce.abandon(tag)):
+                with pytest.raises(ConfigurationError, match="tag"):
+                    await doing
         assert ce.counters.commands == 0
         assert await spot.left() == []
 
@@ -171,7 +167,7 @@ class TestOnce:
             assert {tuple(each.refs) for each in submissions} == {tuple(submissions[0].refs)}
         await finished(spot, submissions[0].refs, 3)
 
-    @pytest.mark.parametrize("instant", [0.0, 0.01, 0.02, 0.04, 0.07, 0.12])
+    @pytest.mark.parametrize("instant", [0.0, 0.02, 0.05, 0.1])
     async def test_killed_at_any_instant(self, spot: Spot, instant: float) -> None:
         description = script(COUNT, spot.home)
         process = await elsewhere(
@@ -186,7 +182,7 @@ class TestOnce:
         await process.wait()
         await settled(spot, description, 3, "killed")
 
-    @pytest.mark.parametrize("instant", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08])
+    @pytest.mark.parametrize("instant", [0.0, 0.01, 0.02, 0.04, 0.08])
     async def test_cancelled_at_any_instant(self, spot: Spot, ce: BatchElement, instant: float) -> None:
         description = script(COUNT, spot.home, secrets={"s": "x" * 200_000})
         await ce.capacity()  # so that the instant falls into the submission, not into a handshake

@@ -48,6 +48,7 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `describe`: the scheduler shows what it was given (`Place.describe`);
     - `freeze`: its daemon can be made to hang (`Place.frozen`);
     - `small`: there is a file system with next to no space (`Place.small`);
+    - `forgets`: its queue soon knows nothing of ended jobs, and it keeps no history (`Place.forgotten`);
     - `ssh`: it is reached over SSH; `sshd`: over OpenSSH's own server;
     - `stranger`: another account has a directory that is closed to ours (`Place.closed`);
     - `memory-kill`: a job that uses more memory than it asked for is ended.
@@ -74,6 +75,7 @@ class Place:
         hold: The command that holds a waiting job; `{native}` is its identifier.
         requeue: The command that starts a running job again.
         describe: The command that shows all that the scheduler knows of a job.
+        forgotten: The command that waits until the scheduler has forgotten a job.
         limited_queue: A queue whose limit of walltime is below an hour.
         small: A directory with next to no space.
         closed: A directory that our account must not enter.
@@ -90,6 +92,7 @@ class Place:
     hold: tuple[str, ...] = ()
     requeue: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
     limited_queue: str = ""
     small: str = ""
     closed: str = ""
@@ -147,7 +150,7 @@ class Spot:
         if self._look is None:
             self._look = self.place.element(self.settings())
         argv = ("sh", "-c", f'mkdir -p "$1" && cd "$1" && shift && {{ {script}\n}}', "sh", self.home, *arguments)
-        (answer,) = await self._look.transport.run([Command(argv, stdin=input, time_limit=30)])
+        (answer,) = await self._look.transport.run([Command(argv, stdin=input, time_limit=100)])
         if check and answer.returncode:
             raise AssertionError(f"{script!r} on {self.place.name}: {answer.returncode}, {answer.complaint}")
         return answer.stdout

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from intercede.answers import JobOutput, JobState, JobStatus
+from intercede.answers import JobOutput, JobState, JobStatus, Reason
 from intercede.model import Copy, JobDescription, JobRef
 
 if TYPE_CHECKING:
@@ -20,11 +21,33 @@ if TYPE_CHECKING:
     from intercede.testing.contract.place import Spot
 
 __all__ = [
+    "ENDS",
     "PATIENCE", "elsewhere", "fetch_one", "final", "reached", "run", "script", "waiting_jobs",
 ]  # fmt: skip
 
 PATIENCE = 60.0
 """Seconds for what takes at most a few."""
+
+
+ENDS: list[tuple[str, JobState, Reason | None, int | None, int | None]] = [
+    ("exit 0", JobState.SUCCEEDED, None, 0, None),
+    ("exit 7", JobState.FAILED, Reason.EXIT_CODE, 7, None),
+    # 99 and 100 mean something to Grid Engine, 124 to timeout(1), 255 to ssh
+    ("exit 99", JobState.FAILED, Reason.EXIT_CODE, 99, None),
+    ("exit 100", JobState.FAILED, Reason.EXIT_CODE, 100, None),
+    ("exit 124", JobState.FAILED, Reason.EXIT_CODE, 124, None),
+    ("exit 128", JobState.FAILED, Reason.EXIT_CODE, 128, None),
+    ("exit 137", JobState.FAILED, Reason.EXIT_CODE, 137, None),
+    ("exit 255", JobState.FAILED, Reason.EXIT_CODE, 255, None),
+    ("kill -KILL $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGKILL),
+    ("kill -TERM $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGTERM),
+    ("kill -ABRT $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGABRT),
+    ("kill -USR1 $$", JobState.FAILED, Reason.SIGNAL, None, signal.SIGUSR1),
+    # a child's end is not the payload's
+    ("sh -c 'kill -KILL $$'; exit 0", JobState.SUCCEEDED, None, 0, None),
+    ("(sleep 300 & ) >/dev/null 2>&1; exit 4", JobState.FAILED, Reason.EXIT_CODE, 4, None),
+]
+"""What a shell does, and what is to be said of it: state, reason, exit code, signal."""
 
 
 def script(text: str, *arguments: str, **fields: Any) -> JobDescription:

@@ -43,37 +43,32 @@ __all__ = ["TestCut", "TestFrozen", "TestWays"]
 class TestCut:
     """The connection is lost before or after a command."""
 
-    @pytest.mark.parametrize("verb", ["status", "cancel", "release", "purge", "find", "abandon", "list", "sweep",
-                                      "capacity", "renew", "read_log", "fetch_output"])  # fmt: skip
-    async def test_what_asks_is_asked_again(self, spot: Spot, ce: BatchElement, tmp_path: Path, verb: str) -> None:
+    async def test_what_asks_is_asked_again(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo said"), tag="asked")
-
-        def doing(element: BatchElement) -> Awaitable[object]:
-            verbs: dict[str, Callable[[], Awaitable[object]]] = {
-                "status": lambda: element.status([ref]),
-                "cancel": lambda: element.cancel([ref]),
-                "release": lambda: element.release([ref]),
-                "purge": lambda: element.purge([ref]),
-                "find": lambda: element.find("asked"),
-                "abandon": lambda: element.abandon("asked"),
-                "list": element.list,
-                "sweep": lambda: element.sweep(timedelta(hours=1)),
-                "capacity": element.capacity,
-                "renew": lambda: element.renew([ref], {"s": "x"}),
-                "read_log": lambda: element.read_log(ref),
-                "fetch_output": lambda: element.fetch_output([ref], tmp_path),
-            }
-            return verbs[verb]()
-
-        async with spot.element(wrap=cutting(after=1)) as cut:
-            await doing(cut)
-            assert cut.counters.retries == 1
-        for when, error in (("after", ConnectionLost), ("before", ConnectFailed)):
-            async with spot.element(wrap=cutting(**{when: 1}, forever=True)) as cut:
-                began = time.monotonic()
-                with pytest.raises(error):
+        verbs: dict[str, Callable[[BatchElement], Awaitable[object]]] = {
+            "status": lambda element: element.status([ref]),
+            "release": lambda element: element.release([ref]),
+            "find": lambda element: element.find("asked"),
+            "abandon": lambda element: element.abandon("asked"),
+            "list": lambda element: element.list(),
+            "sweep": lambda element: element.sweep(timedelta(hours=1)),
+            "capacity": lambda element: element.capacity(),
+            "renew": lambda element: element.renew([ref], {"s": "x"}),
+            "read_log": lambda element: element.read_log(ref),
+            "fetch_output": lambda element: element.fetch_output([ref], tmp_path),
+            "cancel": lambda element: element.cancel([ref]),
+            "purge": lambda element: element.purge([ref]),
+        }
+        for name, doing in verbs.items():
+            async with spot.element(wrap=cutting(before=1, forever=True)) as cut:
+                with pytest.raises(ConnectFailed):
                     await doing(cut)
-                assert time.monotonic() - began < 10
+            async with spot.element(wrap=cutting(after=1, forever=True)) as cut:
+                with pytest.raises(ConnectionLost):
+                    await doing(cut)
+            async with spot.element(wrap=cutting(after=1)) as cut:
+                await doing(cut)
+                assert cut.counters.retries == 1, name
 
     async def test_watch_bears_with_it(self, spot: Spot) -> None:
         cut = cutting(after=2, before=3)
