@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+_FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
+
+
 class JobState(StrEnum):
     """Where a job is in its life, the same words on every system."""
 
@@ -45,7 +48,7 @@ class JobState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether the scheduler will not run the job again."""
-        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+        return self._value_ in _FINAL
 
 
 class Reason(StrEnum):
@@ -62,8 +65,7 @@ class Reason(StrEnum):
     LOST = "LOST"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a job used, as far as the system tells.
 
     Attributes:
@@ -77,9 +79,8 @@ class Usage:
     peak_memory: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """What is known of a job, and who said so.
+class JobStatus(NamedTuple):
+    """What is known of a job, and who said so; a tuple, as there may be very many at once.
 
     Attributes:
         ref: The job.

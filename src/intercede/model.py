@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -268,29 +268,49 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-class JobRef(Frozen):
+class _Reference(NamedTuple):
+    resource: str
+    submission: str
+    copy_index: int
+    native: str
+
+
+_REFERENCE = {
+    "resource": re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_/\[\]:-]{0,119}"),
+    "submission": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
+    "copy_index": re.compile(r"0|[1-9]\d{0,6}", re.ASCII),
+    "native": re.compile(r"[A-Za-z0-9][A-Za-z0-9._@\[\]-]{0,55}"),
+}
+
+
+class JobRef(_Reference):
     """The durable name of one submitted job: valid in another process on another day.
 
     `str(ref)` is `ic1:<resource>:<submission>:<copy>:<native id>`, ASCII, at most 255 characters, and holds no
-    secret, path, user or queue; `JobRef.parse` reads it back.
+    secret, path, user or queue; `JobRef.parse` reads it back. (A tuple, because there may be very many at once.)
 
     Attributes:
         resource: The resource's configured name, else its canonical scheme, host and port.
         submission: The tag of the submission.
         copy_index: Which copy of it, from 0.
         native: The scheduler's own identifier.
+
+    Raises:
+        InvalidReference: A part is not as it must be.
     """
 
-    resource: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_/\[\]:-]*$", max_length=120)]
-    submission: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    copy_index: Annotated[int, Field(ge=0, lt=10_000_000)]
-    native: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@\[\]-]*$", max_length=56)]
+    __slots__ = ()
+
+    def __new__(cls, resource: str, submission: str, copy_index: int, native: str) -> JobRef:
+        """Check the parts and put them together."""
+        self = super().__new__(cls, resource, submission, copy_index, native)
+        for name, part in zip(cls._fields, self, strict=True):
+            if not _REFERENCE[name].fullmatch(str(part)):
+                raise InvalidReference(f"job reference {str(self)[:300]!r}", f"{name}: {str(part)[:80]!r} is none")
+        return self
 
     def __str__(self) -> str:
         return f"ic1:{self.resource}:{self.submission}:{self.copy_index}:{self.native}"
-
-    def __hash__(self) -> int:
-        return hash((self.submission, self.copy_index, self.native))
 
     @classmethod
     def parse(cls, text: str) -> JobRef:
@@ -307,15 +327,12 @@ class JobRef(Frozen):
         wrong = f"job reference {text[:300]!r}"
         if head != "ic1" and re.fullmatch(r"ic\d+", head):
             raise InvalidReference(wrong, f"its format {head} is newer than this release", "Update intercede.")
-        if head != "ic1" or len(parts) != 4 or not re.fullmatch(r"0|[1-9]\d*", parts[2]):
+        if head != "ic1" or len(parts) != 4 or not _REFERENCE["copy_index"].fullmatch(parts[2]):
             raise InvalidReference(
                 wrong, "it does not read ic1:<resource>:<submission>:<copy>:<native id>", "Was it cut?"
             )
         resource, submission, copy, native = parts
-        try:
-            return cls(resource=resource, submission=submission, copy_index=int(copy), native=native)
-        except ValidationError as error:
-            raise InvalidReference(wrong, explain(error), "Was it changed?") from None
+        return cls(resource, submission, int(copy), native)
 
 
 def explain(error: ValidationError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -49,8 +48,7 @@ class Site:
 
     def end(self, ref: JobRef) -> JobStatus:
         code = self.exit_codes.get(ref.copy_index, 0)
-        status = replace(
-            self.jobs[ref],
+        status = self.jobs[ref]._replace(
             state=JobState.FAILED if code else JobState.SUCCEEDED,
             reason=Reason.EXIT_CODE if code else None,
             exit_code=code,
@@ -147,7 +145,7 @@ class FakeElement:
         for ref in refs:
             answers[ref] = Outcome.NOT_NEEDED if self.site.jobs[ref].state.is_final else Outcome.DONE
             if answers[ref] is Outcome.DONE:
-                self.site.jobs[ref] = replace(self.site.jobs[ref], state=JobState.CANCELLED)
+                self.site.jobs[ref] = self.site.jobs[ref]._replace(state=JobState.CANCELLED)
         return answers
 
     async def release(self, refs: Iterable[JobRef]) -> dict[JobRef, Any]:

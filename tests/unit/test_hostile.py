@@ -40,13 +40,13 @@ def seen(queue: Observation, record: Record | None = None, *, cancelled: bool = 
 
 @pytest.mark.parametrize("reason", [Reason.MEMORY, Reason.NODE, Reason.WALLTIME, Reason.PREEMPTED])
 def test_cancel_after_the_end_changes_nothing(reason: Reason) -> None:
-    queue = Observation("7_0", "X", JobState.FAILED, reason, name="ic-x", ended=NOW)
+    queue = Observation("X", JobState.FAILED, reason, name="ic-x", ended=NOW)
     status = judge(REF, seen(queue, STARTED, cancelled=True), Memory(), SETTINGS)
     assert (status.state, status.reason) == (JobState.FAILED, reason)
 
 
 async def test_renamed_job_keeps_its_files() -> None:
-    queue = Observation("7_0", "RUNNING", JobState.RUNNING, name="renamed")
+    queue = Observation("RUNNING", JobState.RUNNING, name="renamed")
     status = judge(REF, seen(queue), Memory(), SETTINGS)
     assert status.state is JobState.UNKNOWN
     assert "'renamed'" in status.detail
@@ -59,7 +59,7 @@ async def test_renamed_job_keeps_its_files() -> None:
 
 
 def test_number_of_another_submission_is_absent() -> None:
-    queue = Observation("7_0", "RUNNING", JobState.RUNNING, name="ic-other")
+    queue = Observation("RUNNING", JobState.RUNNING, name="ic-other")
     assert "no source" in judge(REF, seen(queue), Memory(), SETTINGS).detail
 
 
@@ -76,8 +76,10 @@ def test_pipes_in_place_of_records(tmp_path: Path, name: str, verb: str) -> None
         (home / each).write_text(text)
     (home / name).unlink(missing_ok=True)
     os.mkfifo(home / name)
-    words = {"collect": ("1000", "10"), "list": ("7",), "find": ("tag", "0")}.get(verb, ())
-    lines = {"status": "tag 0 host.00000000_0\n", "collect": "tag 0\n", "purge": "tag 0\n", "cancel": "tag 0 0\n"}
+    words = {"status": ("tag 0 host.00000000_0",), "collect": ("1000", "10"), "list": ("7",), "find": ("tag", "0")}.get(
+        verb, ()
+    )
+    lines = {"collect": "tag 0\n", "purge": "tag 0\n", "cancel": "tag 0 0\n"}
     command = program(verb, Process.shell, ("nonce", str(tmp_path), "process"), *words)
     answer = subprocess.run(command.argv, input=lines.get(verb, "").encode(), capture_output=True, timeout=20)
     assert answer.returncode == 0

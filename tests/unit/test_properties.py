@@ -40,7 +40,7 @@ LINES = st.lists(st.text(alphabet="0123456789_[]-,|:ACDEFGILNOPRTUabc %+.", max_
 @given(text=st.one_of(LINES, ANYTHING.map(os.fsdecode)))
 def test_any_text_of_a_queue_or_history_is_read(scheduler: Slurm | Process, text: str) -> None:
     for observed in (scheduler.read_queue(text), scheduler.read_history(text)):
-        assert all(isinstance(native, str) and each.native == native for native, each in observed.items())
+        assert all(isinstance(native, str) for native in observed)
 
 
 @given(

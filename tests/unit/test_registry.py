@@ -2,7 +2,6 @@ import asyncio
 import subprocess
 import sys
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
 
@@ -187,7 +186,7 @@ async def test_a_route_tells_apart_what_has_the_same_name(sites):
         for name in sites:
             for ref in await submit(group, name, 1):
                 routes[ref] = name
-        sites["a"].jobs = {ref: replace(job, state=JobState.HELD) for ref, job in sites["a"].jobs.items()}
+        sites["a"].jobs = {ref: job._replace(state=JobState.HELD) for ref, job in sites["a"].jobs.items()}
         assert {status.state for status in (await group.status(routes)).values()} == {JobState.HELD, JobState.QUEUED}
 
 

@@ -44,12 +44,14 @@ def test_any_bytes_survive_the_whole_script(words: list[bytes]) -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_login_shell_sees_only_what_every_shell_takes_literally(text: bytes) -> None:
     line = login_line(text)
+    line, _, probe = line.rpartition(" ")
     encoded = line[line.rindex(" '") + 2 : -1]
     assert all(" " <= char <= "~" for char in line)
     assert "'" not in encoded
     assert "!" not in line
     assert "\\\\" not in encoded
     assert "\\'" not in line
+    assert probe == r"'\\\!'"  # which shells take differently, and all as one word
 
 
 def test_the_encoding_costs_little() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,7 +21,7 @@ S, R = JobState, Reason
 
 
 def said(state: JobState, word: str, reason: Reason | None = None, **more: object) -> Observation:
-    return Observation("1_0", word, state, reason, **{"name": "ic-t", **more})  # ty: ignore[invalid-argument-type]
+    return Observation(word, state, reason, **{"name": "ic-t", **more})  # ty: ignore[invalid-argument-type]
 
 
 def record(code: int | None, signal: int | None = None, flag: str = "", *, ended: bool = True) -> Record:
@@ -73,21 +72,21 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
 def test_table(
     seen: dict[str, object], state: JobState, reason: Reason | None, code: int | None, signal: int | None
 ) -> None:
-    status = judge(REF, replace(NOTHING, **seen), Memory(), SETTINGS)
+    status = judge(REF, NOTHING._replace(**seen), Memory(), SETTINGS)  # ty: ignore[invalid-argument-type]
     assert (status.state, status.reason, status.exit_code, status.signal) == (state, reason, code, signal)
 
 
 def test_a_number_that_is_another_job_is_not_ours() -> None:
     other = said(S.SUCCEEDED, "COMPLETED", name="somebody")
-    assert judge(REF, replace(NOTHING, queue=other), Memory(), SETTINGS).state is S.UNKNOWN
+    assert judge(REF, NOTHING._replace(queue=other), Memory(), SETTINGS).state is S.UNKNOWN
 
 
 def test_a_missing_job_keeps_its_state_for_the_grace_period_and_is_lost_in_the_end() -> None:
     memory = Memory()
-    memory.status = judge(REF, replace(NOTHING, queue=said(S.RUNNING, "RUNNING")), memory, SETTINGS)
+    memory.status = judge(REF, NOTHING._replace(queue=said(S.RUNNING, "RUNNING")), memory, SETTINGS)
 
     def after(**span: float) -> JobStatus:
-        memory.status = judge(REF, replace(NOTHING, now=NOW + timedelta(**span)), memory, SETTINGS)
+        memory.status = judge(REF, NOTHING._replace(now=NOW + timedelta(**span)), memory, SETTINGS)
         return memory.status
 
     assert after(seconds=80).state is S.RUNNING
@@ -100,7 +99,7 @@ def test_a_missing_job_keeps_its_state_for_the_grace_period_and_is_lost_in_the_e
 def test_a_source_that_does_not_answer_stops_the_clock() -> None:
     memory = Memory()
     for hours in range(60):
-        deaf = replace(NOTHING, answered=False, complaint="sacct: down", now=NOW + timedelta(hours=hours))
+        deaf = NOTHING._replace(answered=False, complaint="sacct: down", now=NOW + timedelta(hours=hours))
         memory.status = judge(REF, deaf, memory, SETTINGS)
     assert memory.status is not None
     assert (memory.status.state, memory.status.source) == (S.UNKNOWN, "")
@@ -109,19 +108,19 @@ def test_a_source_that_does_not_answer_stops_the_clock() -> None:
 
 def test_final_stays_unless_the_job_is_revived() -> None:
     memory = Memory()
-    memory.status = judge(REF, replace(NOTHING, queue=said(S.FAILED, "FAILED"), record=record(7)), memory, SETTINGS)
+    memory.status = judge(REF, NOTHING._replace(queue=said(S.FAILED, "FAILED"), record=record(7)), memory, SETTINGS)
     assert settled(memory.status, SETTINGS, NOW)
     assert judge(REF, NOTHING, memory, SETTINGS) is memory.status
-    revived = judge(REF, replace(NOTHING, queue=said(S.RUNNING, "RUNNING")), memory, SETTINGS)
+    revived = judge(REF, NOTHING._replace(queue=said(S.RUNNING, "RUNNING")), memory, SETTINGS)
     assert (revived.state, revived.attempt) == (S.RUNNING, 2)
 
 
 def test_a_record_that_a_shared_file_system_hides_is_waited_for() -> None:
     memory = Memory()
-    bare = replace(NOTHING, queue=said(S.FAILED, "FAILED", ended=NOW))
+    bare = NOTHING._replace(queue=said(S.FAILED, "FAILED", ended=NOW))
     memory.status = judge(REF, bare, memory, SETTINGS)
     assert (memory.status.state, memory.status.exit_code) == (S.FAILED, None)
     assert not settled(memory.status, SETTINGS, NOW + timedelta(seconds=30))
-    shown = judge(REF, replace(bare, record=record(7)), memory, SETTINGS)
+    shown = judge(REF, bare._replace(record=record(7)), memory, SETTINGS)
     assert (shown.exit_code, shown.reason) == (7, R.EXIT_CODE)
     assert settled(memory.status, SETTINGS, NOW + timedelta(seconds=120))

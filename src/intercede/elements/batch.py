@@ -14,7 +14,7 @@ from intercede.elements.following import Desk, Watchers
 from intercede.elements.logs import Logs
 from intercede.elements.orders import Orders
 from intercede.elements.submitting import Submitting
-from intercede.elements.verdict import Memory, Sighting, judge, settled
+from intercede.elements.verdict import Memory, Sighting, alive, is_alive, judge, settled
 from intercede.errors import ConnectionLost, IntercedeError, InvalidReference, NotFound
 from intercede.steps import drive
 from intercede.workarea.operations import Area, StatusAnswer
@@ -193,7 +193,7 @@ class BatchElement:
         Raises:
             StorageError: The local disk cannot be written.
         """
-        wanted = self._own(refs)
+        wanted = list(self._own(refs))
         if flat and len({ref.submission for ref in wanted}) > 1:
             raise InvalidReference("fetch_output", "jobs of several submissions cannot be brought back flat")
         if not wanted:
@@ -225,7 +225,7 @@ class BatchElement:
 
         A running payload gets SIGTERM, and SIGKILL after the system's own delay.
         """
-        return await self._orders.cancel(self._own(refs), self._ended())
+        return await self._orders.cancel(list(self._own(refs)), self._ended())
 
     async def release(self, refs: Iterable[JobRef]) -> dict[JobRef, Outcome | IntercedeError]:
         """Let held jobs be scheduled; jobs that are not held are left as they are."""
@@ -238,7 +238,7 @@ class BatchElement:
         self, refs: Iterable[JobRef], secrets: Mapping[str, bytes | str]
     ) -> dict[JobRef, Outcome | IntercedeError]:
         """Replace secret files of queued and running jobs, each atomically; ended jobs need none."""
-        return await self._orders.renew(self._own(refs), secrets)
+        return await self._orders.renew(list(self._own(refs)), secrets)
 
     async def purge(self, refs: Iterable[JobRef]) -> dict[JobRef, Outcome | IntercedeError]:
         """Remove the files of ended jobs; idempotent. A job that has not ended keeps its files: that is its error."""
@@ -255,9 +255,9 @@ class BatchElement:
         """Give the queues, their limits, and how many jobs wait and run there: all users' and ours."""
         return await self._run(lambda _area: self.scheduler.capacity(self.settings))
 
-    def _own(self, refs: Iterable[JobRef]) -> Sequence[JobRef]:
+    def _own(self, refs: Iterable[JobRef]) -> dict[JobRef, None]:
         """Refuse references that are not of this resource and scheduler, before anything is sent."""
-        wanted = list(dict.fromkeys(refs))
+        wanted = dict.fromkeys(refs)
         for ref in wanted:
             if ref.resource != self.id:
                 raise InvalidReference(
@@ -308,14 +308,21 @@ class BatchElement:
 
     async def _ask(self, refs: Sequence[JobRef]) -> dict[JobRef, JobStatus]:
         now = datetime.now(UTC).replace(microsecond=0)
-        ended = {ref for ref in refs if (known := self._memory.get(ref)) and known.status
-                 and settled(known.status, self.settings, now)}  # fmt: skip
-        jobs = [(ref.submission, ref.copy_index, ref.native, ref in ended) for ref in refs]
+        known = [self._memory.get(ref) for ref in refs]
+        jobs = [
+            (ref.submission, ref.copy_index, ref.native,
+             was is not None and was.status is not None and settled(was.status, self.settings, now))
+            for ref, was in zip(refs, known, strict=True)
+        ]  # fmt: skip
         answer = await self._run(lambda area: area.status(jobs, self.settings.limits.command_time))
         found = {}
         for ref in refs:
             memory = self._memory.setdefault(ref, Memory())
-            status = judge(ref, self._sighting(ref, answer, now), memory, self.settings)
+            queued = answer.queue.get(ref.native)
+            if queued is not None and is_alive(queued, ref):
+                status = alive(ref, queued, self.scheduler.sources[0], now, memory)
+            else:
+                status = judge(ref, self._sighting(ref, answer, now), memory, self.settings)
             memory.status = found[ref] = status
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
@@ -323,10 +330,12 @@ class BatchElement:
 
     def _sighting(self, ref: JobRef, answer: StatusAnswer, now: datetime) -> Sighting:
         key = (ref.submission, ref.copy_index)
-        # squeue shows an array of which no task ever started by its own number, even with -r (seen on 24.11)
-        whole = ref.native.rpartition("_")[0]
+        queued = answer.queue.get(ref.native)
+        if queued is None:
+            # squeue shows an array of which no task ever started by its own number, even with -r (seen on 24.11)
+            queued = answer.queue.get(ref.native.rpartition("_")[0])
         return Sighting(
-            answer.queue.get(ref.native) or answer.queue.get(whole),
+            queued,
             answer.history.get(ref.native),
             answer.records.get(key),
             key in answer.cancelled,

@@ -36,16 +36,16 @@ class Desk:
 
     async def status(self, refs: Iterable[JobRef]) -> dict[JobRef, JobStatus]:
         """Ask for jobs, together with whoever else asks now."""
-        wanted = list(dict.fromkeys(refs))
+        wanted = dict.fromkeys(refs)
         if not wanted:
             return {}
-        self._waiting.update(dict.fromkeys(wanted))
+        self._waiting |= wanted
         if self._next is None:
             self._next = asyncio.ensure_future(self._one())
             self._asking.add(self._next)
             self._next.add_done_callback(self._asked)
         answer = await asyncio.shield(self._next)
-        return {ref: answer[ref] for ref in wanted}
+        return dict(answer) if list(answer) == list(wanted) else {ref: answer[ref] for ref in wanted}
 
     async def _one(self) -> dict[JobRef, JobStatus]:
         async with self._turn:

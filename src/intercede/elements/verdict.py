@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intercede.answers import JobState, JobStatus, Reason, Usage
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from intercede.workarea.operations import Record
     from intercede.workarea.scheduler import Observation
 
-__all__ = ["Memory", "Sighting", "judge"]
+__all__ = ["Memory", "Sighting", "alive", "is_alive", "judge", "settled"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """What the sources said of one job, at one time.
 
     Attributes:
@@ -46,6 +45,9 @@ class Sighting:
     now: datetime
 
 
+_NEVER = timedelta()
+
+
 @dataclass(slots=True)
 class Memory:
     """What an element remembers of a job between two questions.
@@ -57,7 +59,7 @@ class Memory:
     """
 
     status: JobStatus | None = None
-    missing: timedelta = timedelta()
+    missing: timedelta = _NEVER
     looked: datetime | None = None
 
 
@@ -74,27 +76,44 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
         return before
     missing = observed is None or (observed.state is JobState.UNKNOWN and observed.reason is Reason.LOST)
     if observed is not None and not missing:
-        memory.missing, memory.looked = timedelta(), None
         source = seen.sources[0] if observed is seen.queue else seen.sources[1]
-        status = _from(ref, observed, source, seen.now)
+        status = alive(ref, observed, source, seen.now, memory)
         if not observed.state.is_final:
-            return _again(status, before)
-        return _ended(status, seen.record, cancelled=seen.cancelled)
+            return status
+        return _ended(status._replace(attempt=1)._asdict(), seen.record, cancelled=seen.cancelled)
     if before is not None and before.state.is_final and seen.record is None:
         return before
     if seen.queue is not None and observed is None and not seen.queue.state.is_final and not _is_another(seen.queue):
         said = f"the job of that number is called {seen.queue.name!r}: it was renamed, or is none of ours"
-        return replace(_from(ref, seen.queue, seen.sources[0], seen.now), state=JobState.UNKNOWN, detail=said)
+        status = alive(ref, seen.queue, seen.sources[0], seen.now, Memory())
+        return status._replace(state=JobState.UNKNOWN, detail=said)
     blank = JobStatus(ref, JobState.UNKNOWN, source="record", observed=seen.now)
     if before is not None:
-        blank = replace(blank, queue=before.queue, submitted=before.submitted, node=before.node)
+        blank = blank._replace(queue=before.queue, submitted=before.submitted, node=before.node)
     if seen.record is not None and _has_ended(seen.record, seen, settings):
-        return _ended(replace(blank, state=JobState.FAILED), seen.record, cancelled=seen.cancelled)
+        return _ended(blank._asdict() | {"state": JobState.FAILED}, seen.record, cancelled=seen.cancelled)
     if seen.purged:
-        return replace(blank, detail="its files were purged, and the system has forgotten it")
+        return blank._replace(detail="its files were purged, and the system has forgotten it")
     if seen.cancelled and seen.answered:
-        return replace(blank, state=JobState.CANCELLED, detail="cancelled by us")
+        return blank._replace(state=JobState.CANCELLED, detail="cancelled by us")
     return _missing(blank, observed, seen, memory, settings)
+
+
+def is_alive(observed: Observation, ref: JobRef) -> bool:
+    """Whether what the queue says of a job is all that there is to know: it waits or runs, and is the right one."""
+    return not observed.state.is_final and observed.state is not JobState.UNKNOWN and _is_ours(observed, ref)
+
+
+def alive(ref: JobRef, observed: Observation, source: str, now: datetime, memory: Memory) -> JobStatus:
+    """The status of a job that a source knows."""
+    before = memory.status
+    memory.missing, memory.looked = _NEVER, None
+    # one that was final has been revived
+    attempt = 1 if before is None else before.attempt + 1 if before.state.is_final else before.attempt
+    return JobStatus(
+        ref, observed.state, observed.word, observed.reason, observed.exit_code, observed.signal, observed.detail,
+        observed.node, observed.queue, observed.submitted, observed.started, observed.ended, source, now, None, attempt,
+    )  # fmt: skip
 
 
 def settled(status: JobStatus, settings: ResourceSettings, now: datetime) -> bool:
@@ -126,81 +145,65 @@ def _is_another(observed: Observation) -> bool:
     return observed.name.startswith("ic-")
 
 
-def _from(ref: JobRef, observed: Observation, source: str, now: datetime) -> JobStatus:
-    return JobStatus(
-        ref, observed.state, observed.word, observed.reason, observed.exit_code, observed.signal, observed.detail,
-        observed.node, observed.queue, observed.submitted, observed.started, observed.ended, source, now,
-    )  # fmt: skip
-
-
-def _again(status: JobStatus, before: JobStatus | None) -> JobStatus:
-    """A job that is not final; one that was has been revived."""
-    if before is None:
-        return status
-    return replace(status, attempt=before.attempt + 1 if before.state.is_final else before.attempt)
-
-
-def _ended(status: JobStatus, record: Record | None, *, cancelled: bool) -> JobStatus:
+def _ended(fields: dict[str, Any], record: Record | None, *, cancelled: bool) -> JobStatus:
     """A job that ended, with what it wrote of itself."""
-    if record is None:
-        return _reasoned(status)
-    if status.reason is Reason.LOST and record.ended is not None:
+    if record is not None:
+        _recorded(fields, record)
+        _said_by(fields, record, cancelled=cancelled)
+    _reasoned(fields)
+    return JobStatus(**fields)
+
+
+def _recorded(fields: dict[str, Any], record: Record) -> None:
+    """Take over from the record what the scheduler does not tell."""
+    if fields["reason"] is Reason.LOST and record.ended is not None:
         # it ended between the look at its processes and the look at its record
-        status = replace(status, native_state="", reason=None, detail="")
-    started, ended = status.started or record.started, status.ended or record.ended
+        fields.update(native_state="", reason=None, detail="")
+    started = fields["started"] = fields["started"] or record.started
+    ended = fields["ended"] = fields["ended"] or record.ended
+    fields["node"] = fields["node"] or record.node
+    fields["attempt"] = record.attempt
+    if fields["source"] != "record":
+        fields["source"] += "+record"
     cpu = timedelta(seconds=record.cpu) if record.cpu is not None else None
-    status = replace(
-        status,
-        started=started,
-        ended=ended,
-        node=status.node or record.node,
-        attempt=record.attempt,
-        source=status.source if status.source == "record" else f"{status.source}+record",
-        usage=Usage(cpu, ended - started if started and ended else None),
-    )
+    fields["usage"] = Usage(cpu, ended - started if started and ended else None)
+
+
+def _said_by(fields: dict[str, Any], record: Record, *, cancelled: bool) -> None:
+    """Say how the job ended, where the scheduler only says that it did."""
+    failed = fields["state"] is JobState.FAILED
     if record.ended is None and record.flag != "cancelled":
-        if record.flag == "walltime" and status.state is JobState.FAILED and status.reason in {None, Reason.LOST}:
-            return replace(status, reason=Reason.WALLTIME, detail="ended by force at its walltime")
-        # what ended it otherwise ended it before our order, or in spite of it
-        if cancelled and status.state is JobState.FAILED and status.reason in {None, Reason.LOST}:
-            return replace(status, state=JobState.CANCELLED, reason=None, detail="cancelled by us")
-        return _reasoned(status)
-    status = replace(status, exit_code=record.exit_code, signal=record.signal)
-    if record.flag == "cancelled" or (
-        cancelled
-        and status.state is JobState.FAILED
-        and status.reason is None
-        and record.flag in {"terminated", "interrupted"}
-    ):
-        return replace(status, state=JobState.CANCELLED, reason=None, detail="cancelled by us")
-    if status.state is JobState.FAILED and status.reason is None and record.flag == "walltime":
-        return replace(status, reason=Reason.WALLTIME, detail="ended at its walltime")
-    if (
-        status.state is JobState.FAILED
-        and status.reason is None
-        and status.native_state in {"", "EXITED"}
-        and (record.exit_code == 0)
-    ):
-        return replace(status, state=JobState.SUCCEEDED)
-    return _reasoned(status)
+        untold = failed and fields["reason"] in {None, Reason.LOST}
+        if untold and record.flag == "walltime":
+            fields.update(reason=Reason.WALLTIME, detail="ended by force at its walltime")
+        elif untold and cancelled:
+            # what ended it otherwise ended it before our order, or in spite of it
+            fields.update(state=JobState.CANCELLED, reason=None, detail="cancelled by us")
+        return
+    fields["exit_code"], fields["signal"] = record.exit_code, record.signal
+    untold = failed and fields["reason"] is None
+    if record.flag == "cancelled" or (cancelled and untold and record.flag in {"terminated", "interrupted"}):
+        fields.update(state=JobState.CANCELLED, reason=None, detail="cancelled by us")
+    elif untold and record.flag == "walltime":
+        fields.update(reason=Reason.WALLTIME, detail="ended at its walltime")
+    elif untold and fields["native_state"] in {"", "EXITED"} and record.exit_code == 0:
+        fields["state"] = JobState.SUCCEEDED
 
 
-def _reasoned(status: JobStatus) -> JobStatus:
+def _reasoned(fields: dict[str, Any]) -> None:
     """Name the reason that exit code or signal give, where the scheduler gave none."""
-    if status.state is JobState.SUCCEEDED and status.exit_code is None and status.signal is None:
-        return replace(status, exit_code=0)
-    if status.state is not JobState.FAILED or status.reason is not None:
-        return status
-    if status.signal:
-        return replace(status, reason=Reason.SIGNAL, detail=status.detail or f"ended by signal {status.signal}")
-    if status.exit_code:
+    code, signal = fields["exit_code"], fields["signal"]
+    if fields["state"] is JobState.SUCCEEDED:
+        if code is None and signal is None:
+            fields["exit_code"] = 0
+    elif fields["state"] is not JobState.FAILED or fields["reason"] is not None:
+        return
+    elif signal:
+        fields.update(reason=Reason.SIGNAL, detail=fields["detail"] or f"ended by signal {signal}")
+    elif code:
         hint = {126: " (found, but it cannot be executed)", 127: " (the program was not found)"}
-        return replace(
-            status,
-            reason=Reason.EXIT_CODE,
-            detail=status.detail or f"exit code {status.exit_code}{hint.get(status.exit_code, '')}",
-        )
-    return status
+        said = fields["detail"] or f"exit code {code}{hint.get(code, '')}"
+        fields.update(reason=Reason.EXIT_CODE, detail=said)
 
 
 def _missing(
@@ -219,7 +222,7 @@ def _missing(
         detail = f"it is not in the queue, and {seen.complaint}"
     if memory.missing >= settings.lost_after:
         long = f"{detail} for {memory.missing}"
-        return replace(blank, state=JobState.FAILED, reason=Reason.LOST, detail=long)
+        return blank._replace(state=JobState.FAILED, reason=Reason.LOST, detail=long)
     last = before.observed if before is not None else None
     if before is not None and last is not None and (now - last).total_seconds() < settings.grace:
         return before
@@ -227,9 +230,9 @@ def _missing(
     if before is not None and before.state is not JobState.UNKNOWN:
         detail = f"{detail}; it was {before.state} at {last:%Y-%m-%d %H:%M:%S} UTC" if last else detail
     if not seen.answered:
-        return replace(blank, native_state=word, detail=detail, source="")
-    return replace(
-        blank, native_state=word, reason=Reason.LOST if observed else None, detail=detail,
+        return blank._replace(native_state=word, detail=detail, source="")
+    return blank._replace(
+        native_state=word, reason=Reason.LOST if observed else None, detail=detail,
         source="+".join(filter(None, seen.sources)),
         started=before.started if before is not None else None,
         attempt=before.attempt if before is not None else 1,

@@ -102,7 +102,7 @@ class Process:
                 word, sent, began, node = fields
                 state, reason, detail = STATES[word]
                 found[native] = Observation(
-                    native, word, state, reason, detail=detail, node=node or None,
+                    word, state, reason, detail=detail, node=node or None,
                     submitted=epoch(sent), started=epoch(began),
                 )  # fmt: skip
             elif line.strip():

@@ -25,7 +25,7 @@ from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from intercede.errors import IntercedeError
     from intercede.model import JobDescription, JobRef
@@ -102,7 +102,9 @@ def _walltime(text: str) -> timedelta | None:
 
 
 def _expand(native: str) -> list[str]:
-    """The tasks of `7_[1-3,8%2]`, as sacct shows those that never started; anything else as it is."""
+    """The tasks of `7_[1-3,8%2]`, as Slurm shows those that have not started; anything else as it is."""
+    if not native.endswith("]"):
+        return [native]
     found = _RANGED.match(native)
     if not found:
         return [native]
@@ -114,6 +116,7 @@ def _expand(native: str) -> list[str]:
     return tasks
 
 
+@lru_cache(1024)
 def _state(word: str, why: str) -> tuple[JobState, Reason | None, str]:
     first = word.split(" ", 1)[0].rstrip("+")  # `CANCELLED by 1000`
     if first not in STATES:
@@ -145,6 +148,50 @@ def _exit(text: str) -> tuple[int | None, int | None]:
 
 def _node(text: str) -> str | None:
     return None if text in {"", "n/a", "None assigned", "(null)"} else text
+
+
+def _rows(asked: str, text: str, read: Callable[..., Observation]) -> Iterator[tuple[str, Observation]]:
+    """Read lines `ID|…` of ten columns; what stands behind the id is often the same for many jobs."""
+    known: dict[str, Observation] = {}
+    for line in text.split("\n"):
+        native, _, rest = line.partition("|")
+        seen = known.get(rest)
+        if seen is None or not native[:1].isdigit():
+            fields = rest.split("|")
+            if len(fields) != 9 or not native[:1].isdigit():
+                if line.strip():
+                    log.warning("%s: a line that is none of ours: %r", asked, line[:200])
+                continue
+            seen = known[rest] = read(*fields)
+        yield native, seen
+
+
+def _queued(
+    word: str, why: str, name: str, queue: str, node: str, submitted: str, started: str, ended: str, limit: str
+) -> Observation:
+    state, reason, detail = _state(word, why)
+    # of a pending job, squeue gives an estimate; of a running one, its limit as the end
+    waits = state is JobState.QUEUED or state is JobState.HELD
+    return Observation(
+        word, state, reason, None, None, detail, _node(node), queue, moment(submitted),
+        None if waits else moment(started), moment(ended) if state.is_final else None, _walltime(limit), name,
+    )  # fmt: skip
+
+
+def _past(
+    word: str, code: str, name: str, queue: str, nodes: str, submitted: str, started: str, ended: str, limit: str
+) -> Observation:
+    state, reason, detail = _state(word, "")
+    exit_code, signal = _exit(code) if state.is_final else (None, None)
+    if exit_code == 0 and state is not JobState.SUCCEEDED:
+        exit_code = None  # 0:0 of a job that was cancelled or timed out is no answer of its payload
+    if signal == 53 and state is JobState.FAILED:
+        # slurmstepd: "could not open stdout/stderr file": the job never started (seen on 24.11)
+        reason, signal, detail = Reason.STAGING, None, "the node could not open files in the work area"
+    return Observation(
+        word, state, reason, exit_code, signal, detail, _node(nodes), queue,
+        moment(submitted), moment(started), moment(ended), _walltime(limit), name,
+    )  # fmt: skip
 
 
 class Slurm:
@@ -202,10 +249,10 @@ class Slurm:
 
     def first_of(self, ref: JobRef) -> int:
         """The index within the array follows the copies of its part."""
-        found = _ID.match(ref.native)
-        if not found or int(found[2]) > ref.copy_index:
+        job, _, index = ref.native.partition("_")
+        if not job.isdigit() or not index.isdigit() or int(index) > ref.copy_index:
             raise InvalidReference(f"job reference {ref}", f"{ref.native!r} is no Slurm job of copy {ref.copy_index}")
-        return ref.copy_index - int(found[2])
+        return ref.copy_index - int(index)
 
     def refusal(self, answer: str, returncode: int) -> IntercedeError:
         """In sbatch's own words."""
@@ -222,48 +269,11 @@ class Slurm:
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read `squeue -o %i|%T|%r|%j|%P|%B|%V|%S|%e|%l`."""
-        found = {}
-        states: dict[tuple[str, str], tuple[JobState, Reason | None, str]] = {}
-        for line in text.split("\n"):
-            fields = line.split("|")
-            if len(fields) != 10 or not fields[0][:1].isdigit():
-                if line.strip():
-                    log.warning("squeue: a line that is none of ours: %r", line[:200])
-                continue
-            native, word, why, name, queue, node, submitted, started, ended, limit = fields
-            state, reason, detail = states.get((word, why)) or states.setdefault((word, why), _state(word, why))
-            # of a pending job, squeue gives an estimate; of a running one, its limit as the end
-            waits = state is JobState.QUEUED or state is JobState.HELD
-            found[native] = Observation(
-                native, word, state, reason, None, None, detail, _node(node), queue, moment(submitted),
-                None if waits else moment(started), moment(ended) if state.is_final else None, _walltime(limit), name,
-            )  # fmt: skip
-        return found
+        return {task: seen for native, seen in _rows("squeue", text, _queued) for task in _expand(native)}
 
     def read_history(self, text: str) -> dict[str, Observation]:
         """Read `sacct -P -X -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit`."""
-        found = {}
-        states: dict[str, tuple[JobState, Reason | None, str]] = {}
-        for line in text.split("\n"):
-            fields = line.split("|")
-            if len(fields) != 10 or not fields[0][:1].isdigit():
-                if line.strip():
-                    log.warning("sacct: a line that is none of ours: %r", line[:200])
-                continue
-            native, word, code, name, queue, nodes, submitted, started, ended, limit = fields
-            state, reason, detail = states.get(word) or states.setdefault(word, _state(word, ""))
-            exit_code, signal = _exit(code) if state.is_final else (None, None)
-            if exit_code == 0 and state is not JobState.SUCCEEDED:
-                exit_code = None  # 0:0 of a job that was cancelled or timed out is no answer of its payload
-            if signal == 53 and state is JobState.FAILED:
-                # slurmstepd: "could not open stdout/stderr file": the job never started (seen on 24.11)
-                reason, signal, detail = Reason.STAGING, None, "the node could not open files in the work area"
-            for task in _expand(native):
-                found[task] = Observation(
-                    task, word, state, reason, exit_code, signal, detail, _node(nodes), queue,
-                    moment(submitted), moment(started), moment(ended), _walltime(limit), name,
-                )  # fmt: skip
-        return found
+        return {task: seen for native, seen in _rows("sacct", text, _past) for task in _expand(native)}
 
     def history_is_off(self, complaint: str) -> bool:
         """`AccountingStorageType=accounting_storage/none`."""

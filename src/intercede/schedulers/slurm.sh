@@ -1,7 +1,7 @@
 # Slurm on the submit host. Words that go to sbatch come from slurm.py as arguments.
 ic_ended='^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT)'
 ic_limit() { scontrol show config | sed -n 's/^MaxArraySize *= *//p'; }
-ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS…
+ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
   ic_d=$1 ic_n=$2 ic_f=$3 ic_c=$4
   shift 4
   # a file name pattern: % is written %%
@@ -36,7 +36,8 @@ ic_sent() { # TAG; on stdin: lines `ID|SUBMITTED|DIRECTORY`
 }
 ic_queue() { # -j IDS, or -u; `squeue -j` of nothing but unknown ids is an error, and means that there are none
   [ "$1" = -j ] || set -- -u "$(id -un)"
-  ic_got=$(squeue -h -a -r -t all "$@" -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l' 2>&1) || case $ic_got in
+  # tasks that wait come as one line, `ID_[RANGES]`, whatever the length of that
+  ic_got=$(SLURM_BITSTR_LEN=0 squeue -h -a -t all "$@" -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l' 2>&1) || case $ic_got in
     *"Invalid job id"*) return 0 ;;
     *) printf '%s\n' "$ic_got" >&2; return 1 ;;
     esac
@@ -61,13 +62,13 @@ ic_order() {
   fi
   [ -z "$ic_got" ] || $ic_do "$@"
 }
-ic_cancel() { # NAME TAG RANGES IDS…
+ic_cancel() { # NAME TAG RANGES IDS...
   ic_n=$1 ic_t=$2 ic_r=$3 ic_do=ic_end
   shift 3
   ic_order "$ic_n" "$@"
 }
 ic_end() { mark "$ic_t" "$ic_r" && scancel "$@"; }
-ic_release() { # NAME IDS…
+ic_release() { # NAME IDS...
   ic_do='scontrol release'
   ic_order "$@"
 }

@@ -109,7 +109,7 @@ class Recorder:
         await self.until([*held, *running], final)
         await self.asked_anew([*held, *running])
         self.file("unknown")
-        await self.asked_anew([JobRef(**{**ended[0].model_dump(), "native": "4000000_0"})])
+        await self.asked_anew([ended[0]._replace(native="4000000_0")])
         self.file("walltime")
         await self.until(limited, final)
         await self.asked_anew(limited)

@@ -11,7 +11,7 @@ from intercede.errors import ConnectionLost
 from intercede.steps import Completed
 from intercede.transports.budget import budget_for
 from intercede.transports.flow import Flow, excess, shown
-from intercede.transports.ssh_shell import KILL_AFTER, Mark, login_line, quick_script, script
+from intercede.transports.ssh_shell import KILL_AFTER, Mark, login_line, plain_line, quick_script, script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -147,9 +147,10 @@ class SSHTransport:
         def new_flow() -> Flow:
             return Flow(commands[0], self._counters, streamed=streamed, slack=slack)
 
-        def line(quick: bool) -> str:
+        def line(quick: bool, plain: bool) -> str:
             if quick and len(commands) == 1:
-                return login_line(quick_script(commands[0], limits[0], mark))
+                text = quick_script(commands[0], limits[0], mark)
+                return plain_line(text) if plain and text.isascii() else login_line(text)
             return login_line(script(commands, limits, mark, tell=not quick))
 
         async with (
@@ -186,7 +187,7 @@ class SSHTransport:
 
     @contextlib.asynccontextmanager
     async def _opened(
-        self, line: Callable[[bool], str], new_flow: Callable[[], Flow], mark: Mark
+        self, line: Callable[[bool, bool], str], new_flow: Callable[[], Flow], mark: Mark
     ) -> AsyncGenerator[Channel, None]:
         """A channel on which the line is being executed, within what the server allows at once."""
         from intercede.transports.ssh_channel import Channel
@@ -199,13 +200,13 @@ class SSHTransport:
                 channel = Channel(new_flow(), mark, str(link.target))
                 link.channels.add(channel)
                 try:
-                    text = line(link.has_timeout is connection)
+                    text = line(link.has_timeout is connection, link.is_plain)
                     if await _begins(link, connection, text, channel, refusals, losses):
                         yield channel
                         return
                 finally:
                     if channel.has_timeout:
-                        link.has_timeout = connection
+                        link.has_timeout, link.is_plain = connection, channel.is_plain
                     link.channels.discard(channel)
 
 

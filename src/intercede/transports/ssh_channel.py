@@ -187,13 +187,20 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         """Stderr without banner and marks, and whether the watchdog said there that it ended the command."""
         _, found, after = text.partition(self._mark.start)
         text = after if found else text
-        plain = text.replace(self._mark.timed_out, b"").replace(self._mark.has_timeout, b"")
+        plain = text
+        for mark in (self._mark.timed_out, self._mark.has_timeout, self._mark.is_plain):
+            plain = plain.replace(mark, b"")
         return plain, self._mark.timed_out in text
 
     @property
     def has_timeout(self) -> bool:
         """Whether the host was found to have a timeout(1) that ends process groups."""
         return self._mark.has_timeout in self.flow.errors
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the account's login shell was found to be a POSIX shell."""
+        return self._mark.is_plain in self.flow.errors
 
 
 async def open_channel(connection: asyncssh.SSHClientConnection, line: str, channel: Channel) -> None:

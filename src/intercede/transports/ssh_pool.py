@@ -36,6 +36,7 @@ class Link:
         slots: How many channels may be open at once; lowered to what the server was seen to allow.
         channels: Those that are open, or being opened.
         has_timeout: The connection whose host was found to have a good timeout(1); another may lead to another host.
+        is_plain: Whether that host's login shell was found to be a POSIX shell as well.
         users: How many transports and further links hold it.
     """
 
@@ -47,6 +48,7 @@ class Link:
         self.channels: set[Channel] = set()
         self.slots = Slots(1000)
         self.has_timeout: asyncssh.SSHClientConnection | None = None
+        self.is_plain = False
         self._key = key
         self._parent = parent
         self._resource = resource

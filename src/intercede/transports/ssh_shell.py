@@ -6,6 +6,7 @@ This is the only place where a command becomes text for a shell. There are two l
 - `login_line` wraps that text for the *login* shell of the account, whichever it is. That shell only ever sees
   characters which bash, dash, zsh, fish and tcsh all take literally between single quotes: fish treats ``\\`` and
   ``\'`` there, tcsh (and csh) `!` and newlines. The POSIX `sh` that it starts turns the text back with `printf %b`.
+  Where the first execution on a connection saw that the login shell is a POSIX one, `plain_line` spares that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from intercede.steps import Command
 
-__all__ = ["KILL_AFTER", "LONGEST", "Mark", "login_line", "quick_script", "quote", "script"]
+__all__ = ["KILL_AFTER", "LONGEST", "Mark", "login_line", "plain_line", "quick_script", "quote", "script"]
 
 KILL_AFTER = 5
 """Seconds between TERM and KILL for a command whose time is over."""
@@ -34,7 +35,18 @@ _PLAIN = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+\Z")
 _UNSAFE = re.compile(rb"[^ -~]|['\\!]")
 _SHORT = {b"\n": b"\\n", b"\t": b"\\t"}
 
-_LOGIN = b"exec sh -c 'LC_ALL=C TZ=UTC0; export LC_ALL TZ; unset ENV BASH_ENV; eval \"$(printf %%b \"$1\")\"' sh '%s'"
+_CLEAN = b"LC_ALL=C TZ=UTC0; export LC_ALL TZ; unset ENV BASH_ENV"
+_WORD = rb"'\\\!'"
+_LOGIN = b"exec sh -c '%s; eval \"$(printf %%%%b \"$1\")\"' sh '%%s' " % _CLEAN + _WORD
+
+# The second word of that line comes through as it is in a POSIX shell only, and sshd(8) names the login shell.
+_TELL = (
+    b"""if test "$l"; then
+  printf %%sL "$a$b" >&2
+  case ${SHELL##*/} in bash | dash | sh | ksh | mksh | zsh) if test "$2" = %s; then printf %%sP "$a$b" >&2; fi ;; esac
+fi"""
+    % _WORD
+)
 
 # The inner shell shares the process group that timeout(1) ends, and says so at once when the TERM comes: its own exit
 # status (124, 137) could as well be the command's. `(exec …)` never runs a builtin, so a name means the same here as
@@ -93,6 +105,7 @@ class Mark:
         self.start = mark + b"S"
         self.timed_out = mark + b"T"
         self.has_timeout = mark + b"L"
+        self.is_plain = mark + b"P"
         self._mark = mark
 
     @property
@@ -143,7 +156,7 @@ def script(commands: Sequence[Command], limits: Sequence[float], mark: Mark, *, 
         commands: What to run.
         limits: Seconds for each of them; rounded up to whole seconds, as not every `timeout` knows fractions.
         mark: The marks of this execution.
-        tell: Whether it shall say on stderr that the host has a good timeout(1).
+        tell: Whether it shall say on stderr that the host has a good timeout(1), and a login shell like `sh`.
     """
     first, second = (half.encode() for half in mark.halves)
     text = [
@@ -152,7 +165,7 @@ def script(commands: Sequence[Command], limits: Sequence[float], mark: Mark, *, 
         b"exec 3<&0",
         b"i=" + quote(_INNER),
         _LIMITED.replace("KILL_AFTER", str(KILL_AFTER)).encode(),
-        *([b'if test "$l"; then printf %sL "$a$b" >&2; fi'] if tell else []),
+        *([_TELL] if tell else []),
     ]
     for number, (command, limit) in enumerate(zip(commands, limits, strict=True)):
         words = b" ".join(quote(word) for word in command.argv)
@@ -174,7 +187,22 @@ def login_line(text: bytes) -> str:
     Raises:
         LimitExceeded: It would be longer than the kernel takes as one argument.
     """
-    line = _LOGIN % _UNSAFE.sub(lambda found: _SHORT.get(found[0], b"\\0%03o" % found[0][0]), text)
+    return _checked(_LOGIN % _UNSAFE.sub(lambda found: _SHORT.get(found[0], b"\\0%03o" % found[0][0]), text))
+
+
+def plain_line(text: bytes) -> str:
+    """Wrap POSIX `sh` text for a login shell that is one: no further shell is started.
+
+    Args:
+        text: The text, in ASCII.
+
+    Raises:
+        LimitExceeded: It would be longer than the kernel takes as one argument.
+    """
+    return _checked(b"%s\n%s" % (_CLEAN, text))
+
+
+def _checked(line: bytes) -> str:
     if len(line) > LONGEST:
         raise LimitExceeded(
             "a remote command", f"{len(line)} bytes, where {LONGEST} are the most", "Send what is long on stdin."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from intercede.workarea.scheduler import Observation, Scheduler, numbers, unavai
 from intercede.workarea.sections import Section, must_exist, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from intercede.steps import Steps
 
@@ -126,6 +127,35 @@ class StatusAnswer:
     seen: set[tuple[str, int]] = field(default_factory=set)
 
 
+_FEW = 16 * 1024
+"""Bytes that may as well travel with the command; another 100 KiB would fit."""
+
+
+def _lines(jobs: Iterable[tuple[str, int, str, bool]]) -> Iterator[str]:
+    """Lines `TAG COPY NATIVE [known]`; what counts up together makes one, with a range of copies."""
+    tag, copy, native, known = "", 0, "", False
+    last = number = -1
+    prefix = ""
+    for job in jobs:
+        number += 1
+        if job[0] == tag and job[1] == last + 1 and job[3] == known and job[2] == f"{prefix}{number}":
+            last += 1
+            continue
+        if tag:
+            yield _line(tag, copy, last, native, known=known)
+        tag, copy, native, known = job
+        last, prefix = copy, native.rstrip("0123456789")
+        digits = native[len(prefix) :]
+        # without digits, or with a zero before them, the next one is never like it
+        number = int(digits) if digits and len(digits) < 10 and str(int(digits)) == digits else -(10**9)
+    if tag:
+        yield _line(tag, copy, last, native, known=known)
+
+
+def _line(tag: str, copy: int, last: int, native: str, *, known: bool) -> str:
+    return f"{tag} {copy if last == copy else f'{copy}-{last}'} {native}{' known' if known else ''}"
+
+
 def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
@@ -227,10 +257,11 @@ class Area:
 
     def status(self, jobs: Sequence[tuple[str, int, str, bool]], seconds: float) -> Steps[StatusAnswer]:
         """Ask for jobs, as (tag, copy, native, whether their end is known already)."""
-        lines = (f"{tag} {copy} {native}{' known' if known else ''}\n" for tag, copy, native, known in jobs)
-        names = "".join(lines).encode()
+        lines = "\n".join(_lines(jobs))
         words = self.scheduler.queue_words(native for _, _, native, _ in jobs)
-        command = program("status", self.scheduler.shell, self._place, *words, stdin=names, time_limit=seconds)
+        few = len(lines) < _FEW
+        command = program("status", self.scheduler.shell, self._place, lines if few else "-", *words,
+                          stdin=b"" if few else lines.encode(), time_limit=seconds)  # fmt: skip
         (answer,) = yield (command,)
         said = sections(self.nonce, answer, f"status of {len(jobs)} jobs ({self.scheduler.sources[0]})")
         found = StatusAnswer()
@@ -246,13 +277,14 @@ class Area:
             code = ended.words[-1]
             raise unavailable(ask, said_queue, int(code) if code.isdigit() else 1)
         found.queue = self.scheduler.read_queue(said_queue)
-        if (closing := by_head.get("historied")) is not None and "history" in by_head:
-            said_history = by_head["history"].body
-            if closing.words[1:] == ("0",):
-                found.history = self.scheduler.read_history(said_history)
-            elif not self.scheduler.history_is_off(said_history):
+        for past, closing in itertools.pairwise(said):
+            if past.head != "history":
+                continue
+            if closing.words == ("historied", "0"):
+                found.history.update(self.scheduler.read_history(past.body))
+            elif not self.scheduler.history_is_off(past.body):
                 found.history_answers = False
-                found.complaint = f"{history}: {said_history}"
+                found.complaint = f"{history}: {past.body}"
         if "records" in by_head:
             _read_records(by_head["records"].body, found)
         return found

@@ -20,16 +20,14 @@ __all__ = ["Observation", "Scheduler", "numbers", "ranges", "unavailable"]
 
 
 class Observation(NamedTuple):
-    """What one source says of one job, in our words where it has a word.
+    """What one source says of a job, in our words where it has a word; jobs that look alike share one.
 
     Attributes:
-        native: The scheduler's identifier.
         word: The system's own word for the state.
         state: Ours.
         name: The native job name, where the source tells it: it must be the submission's.
     """
 
-    native: str
     word: str
     state: JobState
     reason: Reason | None = None

@@ -79,19 +79,16 @@ def sections(nonce: str, answer: Completed, asked: str) -> list[Section]:
         ParseError: The closing section is missing, so something may have been cut off.
     """
     check(answer, asked)
-    found: list[tuple[tuple[str, ...], list[str]]] = []
-    mark = nonce + " "
-    for line in answer.text.split("\n"):
-        if line.startswith(mark):
-            found.append((tuple(line[len(mark) :].split()) or ("",), []))
-        elif found:
-            found[-1][1].append(line)
-    if not found or found[-1][0] != ("end",):
+    _, *parts = f"\n{answer.text}".split(f"\n{nonce} ")
+    found = []
+    for part in parts:
+        head, _, body = part.partition("\n")
+        found.append(Section(tuple(head.split()) or ("",), body.strip("\n")))
+    if not found or found[-1].words != ("end",):
         raise ParseError(asked, "the answer was cut off", "Try again.", text=answer.complaint)
-    said = [Section(words, "\n".join(body).strip("\n")) for words, body in found[:-1]]
-    for section in said:
+    for section in found[:-1]:
         refuse(section, asked)
-    return said
+    return found[:-1]
 
 
 def must_exist(said: list[Section], asked: str) -> list[Section]:

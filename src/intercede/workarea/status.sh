@@ -1,33 +1,73 @@
-# WORDS…: for ic_queue. On stdin: lines `TAG COPY NATIVE [known]`. The queue is asked about all; records only about those that it lacks or
-# shows as ended, history about those of them that it lacks or whose records do not tell the end; neither about those
-# that are known to have ended.
+# JOBS WORDS…: lines `TAG COPY NATIVE [known]`, or `-` where they are on stdin; the words are for ic_queue. COPY may be a
+# range, and then NATIVE is that of its first and ends in a number that counts up with it. The queue is asked about all;
+# records only about those that it lacks or shows as ended, history about those of them that it lacks or whose records
+# do not tell the end; neither about those that are known to have ended. What is shown goes to the answer as it comes,
+# beside what is decided.
+exec 4>&1
+past() { # on stdin: identifiers
+  say history
+  ic_history 2>&1
+  say historied "$?"
+}
 enter any
-ic_wanted=$(cat)
+ic_wanted=$1
+shift
+[ "$ic_wanted" != - ] || ic_wanted=$(cat)
 say queue
-ic_shown=$(ic_queue "$@" 2>&1 </dev/null)
-ic_code=$?
-printf '%s\n' "$ic_shown"
-say queued "$ic_code"
-if [ "$ic_code" != 0 ]; then say end; exit 0; fi
-# what is neither waiting nor running, and of that, what the queue does not know at all
-ic_rest=$(printf '%s\n\n%s\n' "$ic_shown" "$ic_wanted" | ic_ended=$ic_ended awk '
-  BEGIN { FS = "|" }
-  !wanted && $0 == "" { wanted = 1; FS = " "; next }
-  !wanted { if ($2 ~ ENVIRON["ic_ended"]) ended[$1] = 1; else live[$1] = 1; next }
-  NF == 3 && !($3 in live) { print $0, (($3 in ended) ? "ended" : "absent") }')
+# what is neither waiting nor running: `TAG COPY NATIVE ended|absent`, the latter where the queue does not know it at all
+ic_rest=$(
+  exec 5>&1 >&4
+  { printf '%s\n\n' "$ic_wanted"; ic_queue "$@" 2>&1 4>&- 5>&-; printf '%s queued %s\n' "$ic_nonce" "$?"; } |
+    ic_ended=$ic_ended ic_nonce=$ic_nonce awk '
+      BEGIN { FS = " "; ended = ENVIRON["ic_ended"]; mark = ENVIRON["ic_nonce"] }
+      !shown && $0 == "" { shown = 1; FS = "|"; next }
+      !shown { tag[++n] = $1; native[n] = $3; known[n] = NF > 3; count[n] = split($2, e, "-"); first[n] = e[1] + 0
+        last[n] = e[count[n]] + 0; next }
+      { print }
+      index($0, mark " queued ") == 1 { code = substr($0, length(mark) + 9); next }
+      # an identifier may stand for several: 7_[0-3,8]
+      match($1, /\[[0-9]+[-,][0-9,%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
+        for (i = 1; i <= m; i++) { sub(/%.*/, "", part[i]); k = split(part[i], e, "-")
+          stem[++spans] = substr($1, 1, RSTART - 1); from[spans] = e[1] + 0; to[spans] = e[k] + 0; word[spans] = $2 }
+        next }
+      { state[$1] = $2 }
+      function spread(    i, k) { for (i = 1; i <= spans; i++) for (k = from[i]; k <= to[i]; k++) state[stem[i] k] = word[i]
+        spans = 0 }
+      function want(copy, id) {
+        if (!(id in state)) print tag[i], copy, id, "absent" | "cat >&5"
+        else if (state[id] ~ ended) print tag[i], copy, id, "ended" | "cat >&5" }
+      # many that wait together need no look at each
+      function waits(    s) {
+        for (s = 1; s <= spans && s <= 20; s++)
+          if (stem[s] == start && from[s] <= number && to[s] >= number + last[i] - first[i] && word[s] !~ ended) return 1
+        return 0 }
+      END { if (code != "0") n = 0
+        for (i = 1; i <= n; i++) {
+          if (known[i]) continue
+          if (count[i] == 1 && (native[i] in state)) { want(first[i], native[i]); continue }
+          match(native[i], /[0-9]*$/); start = substr(native[i], 1, RSTART - 1); number = substr(native[i], RSTART) + 0
+          if (waits()) continue
+          spread()
+          if (count[i] == 1) want(first[i], native[i])
+          else for (c = first[i]; c <= last[i]; c++) want(c, start (number + c - first[i])) } }'
+)
 if [ -n "$ic_rest" ]; then
-  say records
   ic_wanted=$ic_rest
-  ic_told=$(records)
-  printf '%s\n' "$ic_told"
-  ic_absent=$(printf '%s\n' "$ic_told" "" "$ic_rest" | awk '
-    !wanted && $0 == "" { wanted = 1; next }
-    !wanted { if ($4 == "v1" && $7 != "-") told[$1 " " $2] = 1; next }
-    $4 == "absent" || !(($1 " " $2) in told) { print $3 }')
-  if [ -n "$ic_absent" ]; then
-    say history
-    printf '%s\n' "$ic_absent" | ic_history 2>&1
-    say historied "$?"
-  fi
+  ic_absent=$(printf '%s\n' "$ic_rest" | awk '$4 == "absent" { print $3 }')
+  # the history is asked while the records are read
+  ic_untold=$(
+    exec 5>&1 >&4
+    { [ -z "$ic_absent" ] || printf '%s\n' "$ic_absent" | past; } | {
+      say records
+      { printf '%s\n\n' "$ic_rest"; records 5>&-; } | awk '
+        !shown && $0 == "" { shown = 1; next }
+        !shown { if ($4 == "ended") native[$1 " " $2] = $3; next }
+        { print }
+        $4 == "v1" && $7 != "-" { delete native[$1 " " $2] }
+        END { for (job in native) print native[job] | "cat >&5" }'
+      cat
+    }
+  )
+  [ -z "$ic_untold" ] || printf '%s\n' "$ic_untold" | past
 fi
 say end

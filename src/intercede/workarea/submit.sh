@@ -29,7 +29,7 @@ await() {
   polls=$((wait * 5))
   while [ "$polls" -gt 0 ] && [ -d "$1.began" ] && [ ! -f "$1" ]; do sleep 0.2; polls=$((polls - 1)); done
 }
-part() { # FIRST COUNT WORDS…: whether to go on with the next part
+part() { # FIRST COUNT WORDS...: whether to go on with the next part
   first=$1 count=$2 mark=$tag/chunk/$1
   shift 2
   if [ -f "$mark" ] || [ -d "$mark.abandoned" ] || { ! mkdir "$mark.began" 2>/dev/null && ! ic_unsent "$tag"; }; then

@@ -91,7 +91,7 @@ class TestForged:
 
     async def test_of_another_resource(self, ce: BatchElement, tmp_path: Path) -> None:
         (ref,) = (await ce.submit(script(":"))).refs
-        other = ref.model_copy(update={"resource": "another"})
+        other = ref._replace(resource="another")
         before = ce.counters.commands
         for name, answer in (await everything_done(ce, other, tmp_path)).items():
             assert isinstance(answer, InvalidReference), name
@@ -110,7 +110,7 @@ class TestForged:
             "another copy": mine[1].native,
             "nonsense": "x",
         }[change]
-        forged = mine[0].model_copy(update={"native": native})
+        forged = mine[0]._replace(native=native)
         async with spot.element() as fresh:
             answers = await everything_done(fresh, forged, tmp_path)
         assert answers.keys() == everything_keys()
@@ -122,7 +122,7 @@ class TestForged:
         (ref,) = await run(ce, script(":"))
         async with untouched(spot, tmp_path):
             for tag in ("never-was", "outside"):
-                answers = await everything_done(ce, ref.model_copy(update={"submission": tag}), tmp_path)
+                answers = await everything_done(ce, ref._replace(submission=tag), tmp_path)
                 assert isinstance(answers["read_log"], NotFound)
                 assert isinstance(next(iter(answers["fetch_output"].values())), NotFound)  # ty: ignore[missing-attribute]
                 (status,) = answers["status"].values()  # ty: ignore[missing-attribute]
@@ -131,7 +131,7 @@ class TestForged:
     async def test_of_a_copy_that_is_not_there(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo out", outputs=("*",)))
         native = ref.native.rsplit("_", 1)[0] + "_7"
-        beyond = ref.model_copy(update={"copy_index": 7, "native": native})
+        beyond = ref._replace(copy_index=7, native=native)
         async with untouched(spot, tmp_path):
             answers = await everything_done(ce, beyond, tmp_path)
         assert isinstance(answers["read_log"], NotFound)

@@ -103,7 +103,7 @@ class TestSupervised:
         number = ref.native.split(".")[-1]
         await spot.shell('cd "$1" && sed -i "s/ [^ ]*$/ another.00000000.$3/" "$2/process"', spot.store, ref.submission,
                          number.split("_")[0])  # fmt: skip
-        moved = ref.model_copy(update={"native": f"another.00000000.{number}"})
+        moved = ref._replace(native=f"another.00000000.{number}")
         async with spot.element() as fresh:
             status = (await fresh.status([moved]))[moved]
         assert status.state is JobState.UNKNOWN
