@@ -316,17 +316,30 @@ class BatchElement:
         ]  # fmt: skip
         answer = await self._run(lambda area: area.status(jobs, self.settings.limits.command_time))
         found = {}
+        alike: dict[object, JobStatus] = {}
+        source = self.scheduler.sources[0]
         for ref in refs:
             memory = self._memory.setdefault(ref, Memory())
             queued = answer.queue.get(ref.native)
             if queued is not None and is_alive(queued, ref):
-                status = alive(ref, queued, self.scheduler.sources[0], now, memory)
+                status = alive(ref, queued, source, now, memory)
             else:
-                status = judge(ref, self._sighting(ref, answer, now), memory, self.settings)
+                status = self._judged(ref, self._sighting(ref, answer, now), memory, alike)
             memory.status = found[ref] = status
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
         return found
+
+    def _judged(self, ref: JobRef, seen: Sighting, memory: Memory, alike: dict[object, JobStatus]) -> JobStatus:
+        """Judge a job; of many that ended in the same way and are seen for the first time, the first one."""
+        key = (ref.submission, id(seen.queue), id(seen.history), id(seen.record), seen.cancelled, seen.purged)
+        if memory.status is None and (same := alike.get(key)) is not None:
+            return JobStatus(ref, *same[1:])
+        first = memory.status is None
+        status = judge(ref, seen, memory, self.settings)
+        if first and status.state.is_final:
+            alike[key] = status
+        return status
 
     def _sighting(self, ref: JobRef, answer: StatusAnswer, now: datetime) -> Sighting:
         key = (ref.submission, ref.copy_index)

@@ -7,7 +7,7 @@ ic_refused() { :; }
 ic_unsent() { [ -d "$1/chunk/0.began" ] && [ ! -f "$1/process" ]; }
 ic_named() { [ ! -f "$2/process" ] || cut -d' ' -f5 "$2/process"; } # NAME TAG
 ic_supervise() ( # DIRECTORY
-  umask "$ic_umask"
+  umask "${ic_umask:-$(umask)}"
   env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" SHELL="${SHELL:-/bin/sh}" PATH="$PATH" setsid sh "$1/supervisor" "$1" \
     </dev/null >/dev/null 2>&1 &
 )

@@ -114,7 +114,6 @@ class StatusAnswer:
         records: By (tag, copy), of jobs that the queue lacks or shows as ended.
         cancelled: (tag, copy) of jobs that we ordered to end.
         purged: (tag, copy) of jobs whose files are gone.
-        seen: (tag, copy) for which the records were looked at.
     """
 
     queue: dict[str, Observation] = field(default_factory=dict)
@@ -124,7 +123,6 @@ class StatusAnswer:
     records: dict[tuple[str, int], Record] = field(default_factory=dict)
     cancelled: set[tuple[str, int]] = field(default_factory=set)
     purged: set[tuple[str, int]] = field(default_factory=set)
-    seen: set[tuple[str, int]] = field(default_factory=set)
 
 
 _FEW = 16 * 1024
@@ -323,16 +321,19 @@ class Area:
 
 
 def _read_records(text: str, found: StatusAnswer) -> None:
+    """Read lines `TAG COPY cancelled|purged|- RECORD`; many records say the same."""
+    known: dict[str, Record | None] = {}
     for line in text.split("\n"):
-        words = line.split()
+        words = line.split(" ", 3)
         if len(words) < 4 or not words[1].isdigit():
             continue
-        job = (words[0], int(words[1]))
-        found.seen.add(job)
-        if words[2] == "cancelled":
+        tag, copy, mark, said = words
+        job = (tag, int(copy))
+        if mark == "cancelled":
             found.cancelled.add(job)
-        elif words[2] == "purged":
+        elif mark == "purged":
             found.purged.add(job)
-        record = read_record(words[3:])
-        if record is not None:
+        if said not in known:
+            known[said] = read_record(said.split())
+        if (record := known[said]) is not None:
             found.records[job] = record

@@ -2,8 +2,6 @@
 # What a program says is framed by lines that start with the nonce, which nothing on this host can know beforehand.
 ic_nonce=$1 ic_area=$2 ic_scheduler=$3
 shift 3
-ic_umask=$(umask)
-umask 077
 say() { printf '%s %s\n' "$ic_nonce" "$*"; }
 give_up() { say cannot; printf '%s\n' "$1"; say end; exit 0; }
 # Enters the store of this scheduler in the work area; `create` makes it, `any` goes on without it.

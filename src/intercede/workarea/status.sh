@@ -24,9 +24,9 @@ ic_rest=$(
       !shown { tag[++n] = $1; native[n] = $3; known[n] = NF > 3; count[n] = split($2, e, "-"); first[n] = e[1] + 0
         last[n] = e[count[n]] + 0; next }
       { print }
-      index($0, mark " queued ") == 1 { code = substr($0, length(mark) + 9); next }
+      $1 ~ / / { if (index($0, mark " queued ") == 1) code = substr($0, length(mark) + 9); next }
       # an identifier may stand for several: 7_[0-3,8]
-      match($1, /\[[0-9]+[-,][0-9,%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
+      substr($1, length($1)) == "]" && match($1, /\[[0-9]+[-,][0-9,%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
         for (i = 1; i <= m; i++) { sub(/%.*/, "", part[i]); k = split(part[i], e, "-")
           stem[++spans] = substr($1, 1, RSTART - 1); from[spans] = e[1] + 0; to[spans] = e[k] + 0; word[spans] = $2 }
         next }
