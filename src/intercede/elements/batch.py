@@ -315,7 +315,7 @@ class BatchElement:
             for ref, was in zip(refs, known, strict=True)
         ]  # fmt: skip
         answer = await self._run(lambda area: area.status(jobs, self.settings.limits.command_time))
-        found = {}
+        found: dict[JobRef, JobStatus] = {}
         alike: dict[object, JobStatus] = {}
         source = self.scheduler.sources[0]
         for ref in refs:
@@ -324,40 +324,33 @@ class BatchElement:
             if queued is not None and is_alive(queued, ref):
                 status = alive(ref, queued, source, now, memory)
             else:
-                status = self._judged(ref, self._sighting(ref, answer, now), memory, alike)
+                status = self._judged(ref, answer, now, memory, alike)
             memory.status = found[ref] = status
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
         return found
 
-    def _judged(self, ref: JobRef, seen: Sighting, memory: Memory, alike: dict[object, JobStatus]) -> JobStatus:
+    def _judged(
+        self, ref: JobRef, answer: StatusAnswer, now: datetime, memory: Memory, alike: dict[object, JobStatus]
+    ) -> JobStatus:
         """Judge a job; of many that ended in the same way and are seen for the first time, the first one."""
-        key = (ref.submission, id(seen.queue), id(seen.history), id(seen.record), seen.cancelled, seen.purged)
-        if memory.status is None and (same := alike.get(key)) is not None:
-            return JobStatus(ref, *same[1:])
-        first = memory.status is None
-        status = judge(ref, seen, memory, self.settings)
-        if first and status.state.is_final:
-            alike[key] = status
-        return status
-
-    def _sighting(self, ref: JobRef, answer: StatusAnswer, now: datetime) -> Sighting:
-        key = (ref.submission, ref.copy_index)
+        job = (ref.submission, ref.copy_index)
         queued = answer.queue.get(ref.native)
         if queued is None:
             # squeue shows an array of which no task ever started by its own number, even with -r (seen on 24.11)
             queued = answer.queue.get(ref.native.rpartition("_")[0])
-        return Sighting(
-            queued,
-            answer.history.get(ref.native),
-            answer.records.get(key),
-            key in answer.cancelled,
-            key in answer.purged,
-            answer.history_answers,
-            answer.complaint,
-            self.scheduler.sources,
-            now,
-        )
+        past, record = answer.history.get(ref.native), answer.records.get(job)
+        cancelled, purged = job in answer.cancelled, job in answer.purged
+        key = (ref.submission, id(queued), id(past), id(record), cancelled, purged)
+        first = memory.status is None
+        if first and (same := alike.get(key)) is not None:
+            return JobStatus(ref, *same[1:])
+        told = (answer.history_answers, answer.complaint, self.scheduler.sources)
+        seen = Sighting(queued, past, record, cancelled, purged, *told, now)
+        status = judge(ref, seen, memory, self.settings)
+        if first and status.state.is_final:
+            alike[key] = status
+        return status
 
 
 def _is_over(status: JobStatus, *, forgotten: bool) -> bool:

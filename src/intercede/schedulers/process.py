@@ -97,14 +97,15 @@ class Process:
         """Read lines `ID|WORD|SUBMITTED|STARTED|NODE`, times in seconds since the epoch."""
         found = {}
         for line in text.split("\n"):
-            native, *fields = line.split("|")
+            natives, *fields = line.split("|")
             if len(fields) == 4 and fields[0] in STATES:
                 word, sent, began, node = fields
                 state, reason, detail = STATES[word]
-                found[native] = Observation(
+                seen = Observation(
                     word, state, reason, detail=detail, node=node or None,
                     submitted=epoch(sent), started=epoch(began),
                 )  # fmt: skip
+                found.update(dict.fromkeys(natives.split(" "), seen))
             elif line.strip():
                 log.warning("a line that is none of ours: %r", line[:200])
         return found

@@ -38,9 +38,7 @@ ic_alive() {
 }
 ic_queue() { # reads the records of ic_wanted; any question restarts a supervisor that died
   ic_host=$(ic_here_is)
-  ic_wanted=$(printf '%s\n' "$ic_wanted" | awk '{ i = index($2, "-"); if (!i) { print; next }
-    match($3, /[0-9]+$/); id = substr($3, 1, RSTART - 1); k = substr($3, RSTART) + 0; last = substr($2, i + 1) + 0
-    for (c = substr($2, 1, i - 1) + 0; c <= last; c++) print $1, c, id k++ }')
+  ic_wanted=$(printf '%s\n' "$ic_wanted" | spread)
   { printf '%s\n\n' "$ic_wanted"; records; } | ic_host=$ic_host awk '
     !told && $0 == "" { told = 1; next }
     !told { native[$1 " " $2] = $3; next }

@@ -152,18 +152,16 @@ def _node(text: str) -> str | None:
 
 def _rows(asked: str, text: str, read: Callable[..., Observation]) -> Iterator[tuple[str, Observation]]:
     """Read lines `ID|…` of ten columns; what stands behind the id is often the same for many jobs."""
-    known: dict[str, Observation] = {}
     for line in text.split("\n"):
-        native, _, rest = line.partition("|")
-        seen = known.get(rest)
-        if seen is None or not native[:1].isdigit():
-            fields = rest.split("|")
-            if len(fields) != 9 or not native[:1].isdigit():
-                if line.strip():
-                    log.warning("%s: a line that is none of ours: %r", asked, line[:200])
-                continue
-            seen = known[rest] = read(*fields)
-        yield native, seen
+        natives, *fields = line.split("|")
+        if len(fields) != 9 or not natives[:1].isdigit():
+            if line.strip():
+                log.warning("%s: a line that is none of ours: %r", asked, line[:200])
+            continue
+        seen = read(*fields)
+        for native in natives.split(" "):
+            for task in _expand(native):
+                yield task, seen
 
 
 def _queued(
@@ -269,11 +267,11 @@ class Slurm:
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read `squeue -o %i|%T|%r|%j|%P|%B|%V|%S|%e|%l`."""
-        return {task: seen for native, seen in _rows("squeue", text, _queued) for task in _expand(native)}
+        return dict(_rows("squeue", text, _queued))
 
     def read_history(self, text: str) -> dict[str, Observation]:
         """Read `sacct -P -X -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit`."""
-        return {task: seen for native, seen in _rows("sacct", text, _past) for task in _expand(native)}
+        return dict(_rows("sacct", text, _past))
 
     def history_is_off(self, complaint: str) -> bool:
         """`AccountingStorageType=accounting_storage/none`."""

@@ -43,8 +43,8 @@ ic_queue() { # -j IDS, or -u; `squeue -j` of nothing but unknown ids is an error
     esac
   printf '%s\n' "$ic_got"
 }
-ic_history() {
-  sacct -n -P -X -j "$(awk -F_ '!($1 in seen) { seen[$1] = 1; printf "%s%s", (n++ ? "," : ""), $1 }')" \
+ic_history() { # lines `TAG COPY NATIVE ...` on stdin; of a range, the first one tells the array
+  sacct -n -P -X -j "$(awk '{ sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n++ ? "," : ""), $3 }')" \
     -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit
 }
 # NAME IDS…: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say. Filters of

@@ -321,19 +321,20 @@ class Area:
 
 
 def _read_records(text: str, found: StatusAnswer) -> None:
-    """Read lines `TAG COPY cancelled|purged|- RECORD`; many records say the same."""
-    known: dict[str, Record | None] = {}
+    """Read lines `TAG COPIES cancelled|purged|- RECORD`, COPIES as `0,3,4`."""
     for line in text.split("\n"):
-        words = line.split(" ", 3)
-        if len(words) < 4 or not words[1].isdigit():
+        words = line.split()
+        if len(words) < 4:
             continue
-        tag, copy, mark, said = words
-        job = (tag, int(copy))
-        if mark == "cancelled":
-            found.cancelled.add(job)
-        elif mark == "purged":
-            found.purged.add(job)
-        if said not in known:
-            known[said] = read_record(said.split())
-        if (record := known[said]) is not None:
-            found.records[job] = record
+        tag, copies, mark = words[:3]
+        record = read_record(words[3:])
+        for copy in copies.split(","):
+            if not copy.isdigit():
+                continue
+            job = (tag, int(copy))
+            if mark == "cancelled":
+                found.cancelled.add(job)
+            elif mark == "purged":
+                found.purged.add(job)
+            if record is not None:
+                found.records[job] = record

@@ -44,7 +44,7 @@ records() {
 # Of the files and directories that records() reads, those that are not what they should be. (A loop over words and
 # tests of the shell itself: find takes three times as long, and `read` asks for every byte by itself.)
 doubtful() {
-  ic_tag= ic_last=
+  ic_tag="" ic_last=""
   for ic_word in $(printf '%s\n' "$ic_wanted" | cut -d' ' -f1,2); do
     if [ -z "$ic_tag" ]; then ic_tag=$ic_word; continue; fi
     if [ "$ic_tag" != "$ic_last" ]; then
@@ -54,7 +54,7 @@ doubtful() {
       plain "$ic_tag/purged" || echo "./$ic_tag/purged"
       { [ ! -L ".gone/$ic_tag" ] && plain ".gone/$ic_tag/digest"; } || echo "./.gone/$ic_tag/digest"
       # a short way to each of many
-      if [ -L "$ic_tag" ] || [ -L "$ic_tag/c" ]; then echo "./$ic_tag"; else cd "$ic_tag/c" 2>/dev/null; fi
+      if [ -L "$ic_tag" ] || [ -L "$ic_tag/c" ]; then echo "./$ic_tag"; else cd "$ic_tag/c" 2>/dev/null || :; fi
     fi
     if [ -L "$ic_word" ]; then echo "./$ic_tag/c/$ic_word"
     elif [ -L "$ic_word/record" ] || [ ! -f "$ic_word/record" ]; then echo "./$ic_tag/c/$ic_word/record"; fi

@@ -50,9 +50,9 @@ class Scheduler(Protocol):
     `ic_submit DIRECTORY NAME FIRST COUNT WORDS…`, `ic_refused TEXT` (whether an answer means for certain that nothing
     was queued), `ic_unsent TAG` (whether a part that began has queued nothing for certain, so that it may be submitted
     again), `ic_named NAME TAG` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue WORDS…` and
-    `ic_history` (identifiers on stdin), which print a line `ID|WORD|…` a job, `ic_ended` (a pattern: words of jobs that
-    will not run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is its part of the
-    job's script. `docs/how-to/add-a-scheduler.md` goes through all of them.
+    `ic_history` (lines `TAG COPY NATIVE` on stdin), which print a line `ID|WORD|…` a job, `ic_ended` (a pattern: words
+    of jobs that will not run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is
+    its part of the job's script. `docs/how-to/add-a-scheduler.md` goes through all of them.
     """
 
     name: ClassVar[str]

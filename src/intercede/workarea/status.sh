@@ -4,10 +4,19 @@
 # do not tell the end; neither about those that are known to have ended. What is shown goes to the answer as it comes,
 # beside what is decided.
 exec 4>&1
-past() { # on stdin: identifiers
+# Lines `ID|...` that are alike but for ID become one, `ID ID ...|...`; other lines stay as they are.
+ic_alike='
+  function told(    i) { for (i = 1; i <= kinds; i++) print who[kind[i]] kind[i]
+    split("", who); kinds = 0 }
+  function alike(    i, rest) {
+    i = index($0, "|")
+    if (!i) { told(); print; return }
+    rest = substr($0, i)
+    if (rest in who) who[rest] = who[rest] " " substr($0, 1, i - 1)
+    else { kind[++kinds] = rest; who[rest] = substr($0, 1, i - 1) } }'
+past() { # on stdin: lines as above
   say history
-  ic_history 2>&1
-  say historied "$?"
+  { ic_history 2>&1; say historied "$?"; } | awk "$ic_alike"' { alike() } END { told() }'
 }
 enter any
 ic_wanted=$1
@@ -18,12 +27,13 @@ say queue
 ic_rest=$(
   exec 5>&1 >&4
   { printf '%s\n\n' "$ic_wanted"; ic_queue "$@" 2>&1 4>&- 5>&-; printf '%s queued %s\n' "$ic_nonce" "$?"; } |
-    ic_ended=$ic_ended ic_nonce=$ic_nonce awk '
+    ic_ended=$ic_ended ic_nonce=$ic_nonce awk "$ic_alike"'
       BEGIN { FS = " "; ended = ENVIRON["ic_ended"]; mark = ENVIRON["ic_nonce"] }
       !shown && $0 == "" { shown = 1; FS = "|"; next }
-      !shown { tag[++n] = $1; native[n] = $3; known[n] = NF > 3; count[n] = split($2, e, "-"); first[n] = e[1] + 0
+      !shown { tag[++n] = $1; copy[n] = $2; native[n] = $3; known[n] = NF > 3; count[n] = split($2, e, "-"); first[n] = e[1] + 0
         last[n] = e[count[n]] + 0; next }
-      { print }
+      { alike() }
+      { rows++ }
       $1 ~ / / { if (index($0, mark " queued ") == 1) code = substr($0, length(mark) + 9); next }
       # an identifier may stand for several: 7_[0-3,8]
       substr($1, length($1)) == "]" && match($1, /\[[0-9]+[-,][0-9,%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
@@ -44,6 +54,7 @@ ic_rest=$(
       END { if (code != "0") n = 0
         for (i = 1; i <= n; i++) {
           if (known[i]) continue
+          if (rows == 1) { print tag[i], copy[i], native[i], "absent" | "cat >&5"; continue }
           if (count[i] == 1 && (native[i] in state)) { want(first[i], native[i]); continue }
           match(native[i], /[0-9]*$/); start = substr(native[i], 1, RSTART - 1); number = substr(native[i], RSTART) + 0
           if (waits()) continue
@@ -52,19 +63,25 @@ ic_rest=$(
           else for (c = first[i]; c <= last[i]; c++) want(c, start (number + c - first[i])) } }'
 )
 if [ -n "$ic_rest" ]; then
-  ic_wanted=$ic_rest
-  ic_absent=$(printf '%s\n' "$ic_rest" | awk '$4 == "absent" { print $3 }')
+  case $ic_rest in *" absent"*) ic_absent=$ic_rest ;; *) ic_absent= ;; esac
+  case $ic_rest in *" ended"*) ic_absent=$(printf '%s\n' "$ic_rest" | grep ' absent$') ;; esac
   # the history is asked while the records are read
   ic_untold=$(
     exec 5>&1 >&4
     { [ -z "$ic_absent" ] || printf '%s\n' "$ic_absent" | past; } | {
       say records
+      ic_wanted=$(printf '%s\n' "$ic_rest" | spread)
       { printf '%s\n\n' "$ic_rest"; records 5>&-; } | awk '
         !shown && $0 == "" { shown = 1; next }
-        !shown { if ($4 == "ended") native[$1 " " $2] = $3; next }
-        { print }
-        $4 == "v1" && $7 != "-" { delete native[$1 " " $2] }
-        END { for (job in native) print native[job] | "cat >&5" }'
+        !shown { if ($4 == "ended") untold[$1 " " $2] = $0; next }
+        $4 == "v1" && $7 != "-" { delete untold[$1 " " $2] }
+        # jobs of one submission that say the same make one line
+        { said = substr($0, length($1) + length($2) + 3); key = $1 "|" said
+          if (key in copies) copies[key] = copies[key] "," $2
+          else { kind[++kinds] = key; copies[key] = $2 } }
+        END { for (i = 1; i <= kinds; i++) { key = kind[i]; k = index(key, "|")
+            print substr(key, 1, k - 1), copies[key], substr(key, k + 1) }
+          for (job in untold) print untold[job] | "cat >&5" }'
       cat
     }
   )

@@ -98,6 +98,16 @@ class TestCancel:
             assert {each.exit_code for each in statuses.values()} == {None}
             assert await spot.lines("ran") == []
 
+    async def test_every_other_of_many(self, spot: Spot) -> None:
+        async with spot.element() as ce:
+            refs = await waiting_jobs(spot, ce, script(":"), 60)
+            assert await ce.cancel(refs[::2]) == dict.fromkeys(refs[::2], Outcome.DONE)
+            await final(ce, refs[::2])
+            async with spot.element() as fresh:
+                told = await fresh.status(refs)
+            assert [told[ref].state for ref in refs] == 30 * [JobState.CANCELLED, JobState.QUEUED]
+            await ce.cancel(refs)
+
     async def test_twice(self, ce: BatchElement) -> None:
         refs = (await ce.submit(script("sleep 300"))).refs
         await reached(ce, refs[0], JobState.RUNNING)
