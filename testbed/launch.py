@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from testbed.engine import Engine, find_engine
@@ -64,7 +65,7 @@ def start(
 
     Raises:
         TestbedError: There is no engine or no such stack, it did not come up (with its last words), or it is not the
-            version that the manifest promises.
+            version that the manifest promises and its release does not move.
     """
     spec = find_stack(name)
     engine = find_engine()
@@ -119,10 +120,22 @@ def _provision(engine: Engine, stack: Stack) -> None:
         said = engine.run("logs", "--tail", "40", stack.state.container, check=False)
         words = (done.stderr + said.stdout + said.stderr).decode(errors="replace")
         raise TestbedError(f"{stack.name} did not come up:\n{words}")
-    version, *host_keys = done.stdout.decode().splitlines()
-    if version != f"version {stack.version}":
-        raise TestbedError(f"the manifest says that {stack.name} is {stack.version}, but it says {version!r}")
+    said, *host_keys = done.stdout.decode().splitlines()
+    stack.state = replace(stack.state, version=said.removeprefix("version "))
+    check_version(stack)
     write_ssh_files(stack, host_keys)
+
+
+def check_version(stack: Stack) -> None:
+    """Compare what a stack says that it is with what the manifest promises.
+
+    Raises:
+        TestbedError: It is another version, and its release does not move.
+    """
+    if stack.moved and not stack.spec.moves:
+        raise TestbedError(stack.moved)
+    if stack.moved:
+        tell(f"WARNING: {stack.moved}")
 
 
 def _wait_for_sshd(port: int) -> None:

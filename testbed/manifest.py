@@ -30,6 +30,7 @@ class StackSpec:
         shape: The configuration; "plain" unless the manifest says otherwise.
         scheme: What follows `ssh+` in the URL.
         daemons: What may be stopped, started, frozen and thawed.
+        moves: Whether the release is still being made, so that another version is reported and no failure.
     """
 
     name: str
@@ -39,6 +40,7 @@ class StackSpec:
     shape: str
     scheme: str
     daemons: tuple[str, ...]
+    moves: bool = False
 
 
 def parse_manifest(text: str) -> dict[str, StackSpec]:

@@ -51,8 +51,14 @@ class Stacks:
         """
         if name not in self.open:
             reusable = find_reusable(name) if os.environ.get("INTERCEDE_TESTBED_REUSE") == "1" else None
-            self.open[name] = reusable or self._share(name)
+            stack = self.open[name] = reusable or self._share(name)
+            if stack.moved:
+                private_dir(runs_dir() / self.run).joinpath(f"{name}.moved").write_text(stack.moved)
         return self.open[name]
+
+    def moved(self) -> list[str]:
+        """What to say of stacks, of all workers, that are not the version that the manifest expects."""
+        return [path.read_text() for path in sorted((runs_dir() / self.run).glob("*.moved"))]
 
     def _share(self, name: str) -> Stack:
         run_dir = private_dir(runs_dir() / self.run)
@@ -98,6 +104,15 @@ def pytest_configure_node(node: Any) -> None:
     """Tell a worker of pytest-xdist which run it is part of."""
     stacks = node.config.stash[STACKS]
     node.workerinput["testbed"] = (stacks.run, stacks.owner)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say at the end, where it is seen, which stacks are not the version that the manifest expects."""
+    moved = config.stash[STACKS].moved()
+    if moved:
+        terminalreporter.section("a release has moved", red=True, bold=True)
+        for words in moved:
+            terminalreporter.write_line(words)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

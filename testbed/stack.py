@@ -29,6 +29,7 @@ class StackState:
         container: Its container's name.
         image: The image that it runs.
         ssh_port: Where its sshd is published, on 127.0.0.1.
+        version: What its system says that it is.
     """
 
     stack: str
@@ -36,6 +37,7 @@ class StackState:
     container: str
     image: str
     ssh_port: int
+    version: str = ""
 
     def save(self, directory: Path) -> None:
         """Write it, at once and whole, to a stack's directory."""
@@ -124,8 +126,16 @@ class Stack:
 
     @property
     def version(self) -> str:
-        """The version its system reports, such as "24.11.5"."""
-        return self.spec.version
+        """The version its system reports, such as "24.11.5"; until then that of the manifest."""
+        return self.state.version or self.spec.version
+
+    @property
+    def moved(self) -> str:
+        """What to say of a system that is not the version of the manifest; empty if it is."""
+        if self.version == self.spec.version:
+            return ""
+        said = f"the manifest says that {self.name} is {self.spec.version}, but it is {self.version}"
+        return f"{said} (Debian {self.spec.suite} has moved: change stacks.toml)" if self.spec.moves else said
 
     @property
     def ssh_port(self) -> int:

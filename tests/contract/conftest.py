@@ -1,7 +1,9 @@
 """The places where the contract is to hold.
 
-`INTERCEDE_CONTRACT=local-slurm` runs the suite on the Slurm of the machine that it runs on: `test_inside.py` does so
-inside the container.
+Each plain Slurm of the testbed's manifest is a place. A run takes the first of them and the newest; one of the others is
+there when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
+`INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. `INTERCEDE_CONTRACT=local-slurm` runs the suite on the Slurm of the
+machine that it runs on: `test_inside.py` does so inside the containers.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
 from intercede.testing.ssh_server import SSHServer, ssh_server
+from testbed.manifest import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -30,6 +33,13 @@ if TYPE_CHECKING:
     from testbed.stack import Stack
 
 ON_SLURM = ("one-host", "hold", "queues", "requeue", "describe", "small", "stranger")
+# Every version that the testbed has: a line of its manifest makes a place
+VERSIONS = {
+    f"ssh-{stack.name}": stack
+    for stack in load_manifest().values()
+    if (stack.system, stack.shape) == ("slurm", "plain") and stack.name != "slurm-24.11"
+}
+NEWEST = max(VERSIONS, key=lambda name: [int(part) for part in VERSIONS[name].version.split(".")])
 PLACES: Mapping[str, frozenset[str]] = {
     "local-process": traits_of(Process, "one-host", "supervised"),
     "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
@@ -37,9 +47,13 @@ PLACES: Mapping[str, frozenset[str]] = {
     "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
     "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
     "local-slurm": traits_of(Slurm, *ON_SLURM),
-}
+} | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
 CONTAINED = {"sshd-process": "slurm-24.11", "ssh-slurm": "slurm-24.11", "bare-slurm": "slurm-24.11-no-accounting"}
+CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
 INSIDE = {"local-slurm"}
+# Where test_inside.py runs the suite; Python is too old in the others
+CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
+ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
 # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
 ONLY = {"bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"}}
 # Slurm would wait for two minutes before it starts the job again; within the same second, it fails to
@@ -61,11 +75,14 @@ SLURM: Mapping[str, Any] = {
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
-def chosen() -> dict[str, frozenset[str]]:
-    """The places of this run, and what each has."""
+def chosen(config: pytest.Config) -> set[str]:
+    """The names of the places of this run."""
     asked = os.environ.get("INTERCEDE_CONTRACT")
-    names = asked.split(",") if asked else set(PLACES) - INSIDE
-    return {name: PLACES[name] for name in PLACES if name in names}
+    if not asked:
+        words = " ".join([config.option.keyword, *config.args])
+        wanted = {name for name in ON_REQUEST if name in words or {**CONTAINED, **CONTAINERS}[name] in words}
+        return set(PLACES) - INSIDE - ON_REQUEST | set(CONTAINERS) - ON_REQUEST | wanted
+    return set(asked.split(","))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,11 +90,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    parametrize(metafunc, chosen())
+    names = chosen(metafunc.config)
+    parametrize(metafunc, {name: PLACES[name] for name in PLACES if name in names})
+    if "container" in metafunc.fixturenames:
+        here = [pytest.param(CONTAINERS[name], id=name) for name in CONTAINERS if name in names]
+        metafunc.parametrize("container", here or [pytest.param("", marks=pytest.mark.nowhere, id="nowhere")])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if unknown := chosen(config) - set(PLACES) - set(CONTAINERS):
+        raise pytest.UsageError(f"INTERCEDE_CONTRACT: no place {', '.join(sorted(unknown))}")
     deselect_homeless(config, items)
     items.sort(key=_turn)
     for item in list(items):
@@ -88,6 +111,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=[item])
         elif name in CONTAINED:
             item.add_marker("testbed")
+            item.extra_keyword_matches.add(CONTAINED[name])
         if _freezes(item):
             item.add_marker(pytest.mark.timeout(400))
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from testbed.stack import Stack
 
 PYTEST = (
@@ -23,14 +25,13 @@ PYTEST = (
 
 @pytest.mark.testbed
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("where", ["local-slurm"])
-def test_contract_inside(slurm: Stack, where: str) -> None:
-    done = slurm.exec(
+def test_contract_inside(stack_factory: Callable[[str], Stack], container: str) -> None:
+    done = stack_factory(container).exec(
         [*PYTEST, "-q", "-n", "2", "/src/tests/contract/test_contract.py"],
         user="alice",
         check=False,
         timeout=None,
-        env={"INTERCEDE_CONTRACT": where, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"INTERCEDE_CONTRACT": "local-slurm", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     said = (done.stdout + done.stderr).decode(errors="replace")
     assert done.returncode == 0, said

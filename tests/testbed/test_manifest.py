@@ -22,6 +22,8 @@ def test_a_stack_is_one_line_and_takes_the_rest_from_its_system() -> None:
     assert (plain.system, plain.suite, plain.version, plain.shape) == ("x", "trixie", "1.2", "plain")
     assert (plain.scheme, plain.daemons) == ("ecks", ("xd", "sshd"))
     assert stacks["x-1-odd"].shape == "odd"
+    assert not plain.moves
+    assert parse_manifest(GOOD.replace('"1.2" }', '"1.2", moves = true }', 1))["x-1"].moves
 
 
 @pytest.mark.parametrize(

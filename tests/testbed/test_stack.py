@@ -1,5 +1,7 @@
+import re
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from testbed import engine as engines
 from testbed.engine import Engine
 from testbed.errors import TestbedError
+from testbed.launch import check_version
 from testbed.manifest import find_stack
 from testbed.stack import Stack, StackState, discard, write_ssh_files
 
@@ -27,6 +30,21 @@ def test_its_state_passes_through_a_file_to_another_process(tmp_path: Path) -> N
 def test_it_says_where_it_is(stack: Stack) -> None:
     assert stack.url() == "ssh+slurm://alice@127.0.0.1:40022"
     assert stack.url("bob") == "ssh+slurm://bob@127.0.0.1:40022"
+
+
+def test_another_version_is_an_error_unless_its_release_moves(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.state = replace(STATE, version=stack.spec.version)
+    check_version(stack)
+    stack.state = replace(STATE, version="1.0")
+    with pytest.raises(TestbedError, match=r"slurm-24\.11 is 24\.11\.\d+, but it is 1\.0"):
+        check_version(stack)
+    assert capsys.readouterr().err == ""
+    moving = Stack(replace(stack.spec, suite="sid", moves=True), stack.state, tmp_path, Engine("false"))
+    check_version(moving)
+    assert moving.version == "1.0"
+    assert re.search(r"WARNING: .*but it is 1\.0.*sid has moved", capsys.readouterr().err)
 
 
 def test_openssh_understands_the_files(stack: Stack) -> None:
