@@ -10,7 +10,11 @@ PYTHON ?= python3
 VENV ?= .venv
 # Processes of pytest: the contract waits for daemons most of the time.
 WORKERS ?= 4
-# More words for pytest: make test PYTEST='-k slurm -x'
+# Cells of the test matrix (python -m tools.cells) at a time; each has its containers, some 300 MB
+JOBS ?= 2
+# Which cells: make test CELLS='quick slurm-22.05'; by default those that the target says
+CELLS ?=
+# More words for pytest: make test PYTEST='-k walltime -x'
 PYTEST ?=
 BENCH ?=
 
@@ -25,7 +29,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What needs no container: pure tests, and the contract on local processes and an SSH server inside the test.
 QUICK := -n $(WORKERS) -m 'not testbed' tests
 
-.PHONY: help demo test test-quick testbed bench docs lint format newer-python clean
+RUN_CELLS := python -m tools.run_cells --jobs $(JOBS) --workers $(WORKERS) --pytest='$(PYTEST)'
+
+.PHONY: help demo test test-all cells test-quick testbed bench docs lint format clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,15 +39,18 @@ help: ## show this
 demo: $(VENV)/.installed ## a job's whole life on this machine, in under 20 seconds
 	@tools/demo.sh
 
-test: lint docs testbed newer-python ## everything: gates, docs, both Pythons, and the contract in all places
-	@$(STEP) --last "tests, on Python $$(python -c 'import platform; print(platform.python_version())')" \
-	  python -m pytest -n $(WORKERS) tests $(PYTEST)
+test: lint docs ## what CI runs: gates, docs, each system in its newest version, each shape, three Pythons
+	@$(STEP) --last "tests" $(RUN_CELLS) $(CELLS)
+
+test-all: lint docs ## every cell of the matrix; goes on where it was stopped; results in testbed/results
+	@code=0; $(STEP) --last "tests" $(RUN_CELLS) --all --record --resume $(CELLS) || code=1; \
+	python -m tools.generate; exit $$code
+
+cells: $(VENV)/.installed-dev ## the tests alone, of CELLS='...'
+	@$(STEP) --last "tests" $(RUN_CELLS) $(CELLS)
 
 test-quick: $(VENV)/.installed-dev ## under a minute: all that needs no container
 	@$(STEP) --last "quick tests" python -m pytest $(QUICK) $(PYTEST)
-
-newer-python: $(VENV)/.installed-dev ## the quick suite on a newer Python than that of the environment
-	@$(STEP) "quick tests on a newer Python" tools/newer_python.sh $(QUICK)
 
 testbed: $(VENV)/.installed-dev ## make the images of the real batch systems (python -m testbed up STACK starts one)
 	@$(STEP) "testbed images" python -m testbed setup
@@ -67,7 +76,7 @@ format: $(VENV)/.installed-dev ## let ruff format, and make the generated pages 
 	@python -m tools.generate
 
 clean: ## remove what the targets above made; images of the testbed stay
-	rm -rf $(VENV) $(VENV)-newer site test-results bench-results build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) site test-results bench-results build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from testbed.engine import find_engine
 from testbed.errors import TestbedError
-from testbed.images import ensure_image, is_built
+from testbed.images import ensure_images, is_built
 from testbed.launch import find_reusable, find_running, running, start, sweep, tell
 from testbed.manifest import find_stack, load_manifest
 from testbed.setup import setup_machine
@@ -76,8 +76,8 @@ def _list(_: argparse.Namespace) -> int:
 def _setup(arguments: argparse.Namespace) -> int:
     specs = [find_stack(name) for name in arguments.stack or load_manifest()]
     engine = setup_machine(tell)
-    for spec in specs:
-        tell(f"{spec.name}: {ensure_image(engine, spec, tell, show=True)}")
+    for name, image in ensure_images(engine, specs, tell).items():
+        tell(f"{name}: {image}")
     if engine.env.get("CONTAINERS_CONF"):
         tell(f"to use {engine.program} by hand: export CONTAINERS_CONF={engine.env['CONTAINERS_CONF']}")
     return 0

@@ -4,7 +4,8 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed import setup
@@ -15,6 +16,9 @@ from testbed.state import locked, state_root
 # "localhost/": podman's own name for what comes from no registry, and docker takes it too
 PREFIX = "localhost/intercede-testbed"
 Say = Callable[[str], None]
+# Mounted into every container, with the tools that it needs: where the testbed is part of the library's repository, and
+# not where it has been installed
+SOURCE = REPOSITORY if (REPOSITORY / "pyproject.toml").is_file() else None
 
 
 def system_image(spec: StackSpec) -> str:
@@ -24,7 +28,12 @@ def system_image(spec: StackSpec) -> str:
 
 
 def stack_image(spec: StackSpec) -> str:
-    """Name the image that a stack runs: its system's, and Python with what the library and its tests depend on."""
+    """Name the image that a stack runs: its system's, and Python with what the library and its tests depend on.
+
+    Where the testbed has been installed there is no library to test inside: then it is the system's own.
+    """
+    if SOURCE is None:
+        return system_image(spec)
     digest = content_hash([IMAGES / "tools"], system_image(spec), _requirements_text())
     return f"{PREFIX}-{spec.system}-tools:{spec.version}-{digest}"
 
@@ -53,13 +62,13 @@ def ensure_image(engine: Engine, spec: StackSpec, say: Say, *, show: bool = Fals
     Raises:
         TestbedError: A build failed; the message ends with what it said.
     """
-    wanted = stack_image(spec)
+    wanted, base = stack_image(spec), system_image(spec)
     if engine.has_image(wanted):
         return wanted
-    with locked(state_root() / "build.lock"):
-        base = system_image(spec)
+    with _alone(base):
         if not engine.has_image(base):
-            setup.ensure_base(engine, spec.suite, say)
+            with _alone(spec.suite):
+                setup.ensure_base(engine, spec.suite, say)
             say(f"building {base}")
             file = IMAGES / spec.system / "Containerfile"
             build = ("build", "--tag", base, "--file", str(file), "--build-arg", f"SUITE={spec.suite}", str(IMAGES))
@@ -68,6 +77,35 @@ def ensure_image(engine: Engine, spec: StackSpec, say: Say, *, show: bool = Fals
             say(f"building {wanted}")
             _build_tools(engine, base, wanted, show)
     return wanted
+
+
+def _alone(what: str) -> contextlib.AbstractContextManager[None]:
+    """Nobody else of this user makes the same thing now."""
+    return locked(state_root() / f"build-{what.rpartition(':')[2]}.lock")
+
+
+def ensure_images(engine: Engine, specs: Collection[StackSpec], say: Say, *, jobs: int = 2) -> dict[str, str]:
+    """Build the images of several stacks, each image once, and some at the same time.
+
+    Args:
+        engine: Who builds.
+        specs: What to build.
+        say: Told what is going to take long.
+        jobs: How many at a time: a build keeps a processor busy, and waits for a mirror a third of its time.
+
+    Returns:
+        The image's name, by the name of the stack.
+
+    Raises:
+        TestbedError: A build failed; those that had begun were ended properly.
+    """
+    names = {spec.name: stack_image(spec) for spec in specs}
+    missing = {names[spec.name]: spec for spec in specs if not engine.has_image(names[spec.name])}
+    show = len(missing) == 1
+    with ThreadPoolExecutor(jobs) as pool:
+        for made in [pool.submit(ensure_image, engine, spec, say, show=show) for spec in missing.values()]:
+            made.result()
+    return names
 
 
 def _build_tools(engine: Engine, base: str, wanted: str, show: bool) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from testbed.engine import Engine, find_engine
 from testbed.errors import TestbedError
-from testbed.images import ensure_image, stack_image
-from testbed.manifest import REPOSITORY, StackSpec, find_stack
+from testbed.images import SOURCE, ensure_image, stack_image
+from testbed.manifest import StackSpec, find_stack
 from testbed.stack import HOST, NODE, Stack, StackState, discard, stack_dir, write_ssh_files
 from testbed.state import (
     LABEL,
@@ -93,7 +93,8 @@ def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path,
         # a home is not a layer of an image anywhere: files there would take three times as long
         *("--volume", "/home"),
         # SELinux would hide the repository; relabelling a person's checkout is not ours to do
-        *("--volume", f"{REPOSITORY}:/src:ro", "--security-opt", "label=disable", state.image),
+        *(("--volume", f"{SOURCE}:/src:ro") if SOURCE else ()),
+        *("--security-opt", "label=disable", state.image),
         timeout=READY_TIMEOUT,
     )
     published = engine.run("port", state.container, "22/tcp").stdout.decode().split()[0]

@@ -12,6 +12,8 @@ from testbed.errors import TestbedError
 HERE = Path(__file__).parent
 MANIFEST = HERE / "stacks.toml"
 IMAGES = HERE / "images"
+# What a test gets that asks for "a Slurm", and the one that most tests of the repository run on
+DEFAULT = "slurm-24.11"
 REPOSITORY = HERE.parent
 
 # Extras of the library that its tests need inside a container, where it has them

@@ -1,14 +1,16 @@
 """The pytest plugin: stacks that come up on first use, are shared by all of pytest-xdist's workers and go at the end.
 
 Load it with `pytest_plugins = ["testbed.plugin"]` or `-p testbed.plugin`. A stack that cannot come up fails the tests
-that want it: nothing is skipped. With INTERCEDE_TESTBED_REUSE=1, a stack that `python -m testbed up STACK --keep` left
-up is used, and left up.
+that want it: nothing is skipped. `-k NAME` and `-m 'stack(name="NAME")'` select the tests that need a stack, and only
+the stacks of tests that are run come up. With INTERCEDE_TESTBED_REUSE=1, a stack that
+`python -m testbed up STACK --keep` left up is used, and left up.
 """
 
 import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from testbed.engine import find_engine
 from testbed.errors import TestbedError
 from testbed.images import is_built
 from testbed.launch import close_run, find_reusable, start, tell
-from testbed.manifest import find_stack
+from testbed.manifest import DEFAULT, find_stack, load_manifest
 from testbed.stack import Stack
 from testbed.state import locked, new_run_id, private_dir, process_owner, runs_dir, set_owner
 
@@ -52,17 +54,35 @@ class Stacks:
         if name not in self.open:
             reusable = find_reusable(name) if os.environ.get("INTERCEDE_TESTBED_REUSE") == "1" else None
             stack = self.open[name] = reusable or self._share(name)
+            if reusable:
+                self._note(stack, "kept up by hand")
             if stack.moved:
-                private_dir(runs_dir() / self.run).joinpath(f"{name}.moved").write_text(stack.moved)
+                self._folder().joinpath(f"{name}.moved").write_text(stack.moved)
         return self.open[name]
+
+    def _folder(self) -> Path:
+        """The run's directory, marked as ours."""
+        run_dir = private_dir(runs_dir() / self.run)
+        set_owner(run_dir, self.owner)
+        return run_dir
+
+    def _note(self, stack: Stack, when: str) -> None:
+        """Keep, for the end of the session, what this stack was."""
+        said = stack.exec(["ssh", "-V"], check=False)
+        ssh = (said.stderr + said.stdout).decode(errors="replace").partition(",")[0].partition(" ")[0]
+        line = f"{stack.name} was {stack.spec.system} {stack.version}, {ssh.replace('_', ' ')}, {when}"
+        self._folder().joinpath(f"{stack.name}.seen").write_text(line)
+
+    def seen(self) -> list[str]:
+        """What to say of the stacks, of all workers, that this session has used."""
+        return [path.read_text() for path in sorted((runs_dir() / self.run).glob("*.seen"))]
 
     def moved(self) -> list[str]:
         """What to say of stacks, of all workers, that are not the version that the manifest expects."""
         return [path.read_text() for path in sorted((runs_dir() / self.run).glob("*.moved"))]
 
     def _share(self, name: str) -> Stack:
-        run_dir = private_dir(runs_dir() / self.run)
-        set_owner(run_dir, self.owner)
+        run_dir = self._folder()
         self._allow_a_build(name)
         failure = run_dir / f"{name}.failure"
         with locked(run_dir / f"{name}.lock"):
@@ -70,8 +90,11 @@ class Stacks:
                 return Stack.attach(run_dir / name)
             if failure.exists():
                 raise TestbedError(failure.read_text())
+            begun = time.monotonic()
             try:
-                return start(name, run=self.run, owner=self.owner, say=tell)
+                stack = start(name, run=self.run, owner=self.owner, say=tell)
+                self._note(stack, f"up after {time.monotonic() - begun:.0f} s")
+                return stack
             except TestbedError as error:
                 failure.write_text(str(error))
                 raise
@@ -93,6 +116,8 @@ STACKS: pytest.StashKey[Stacks] = pytest.StashKey()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a run, or join the controller's; make SIGTERM end the session as Ctrl-C does."""
+    config.addinivalue_line("markers", "stack(name): needs this stack of the testbed")
+    config.addinivalue_line("markers", "testbed: needs a container of the testbed")
     config.stash[STACKS] = Stacks(config)
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
@@ -106,8 +131,30 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["testbed"] = (stacks.run, stacks.owner)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests with the stacks that they need, before they are selected by marks and keywords.
+
+    A test needs those that its marks `stack` name, those that it bears as keywords or is parametrized with, and the
+    default one if it takes the fixture `slurm`.
+    """
+    stacks = load_manifest().keys()
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        words = {*item.extra_keyword_matches, *map(str, callspec.params.values() if callspec else ())}
+        named = {mark.kwargs["name"] for mark in item.iter_markers("stack")}
+        wanted = {DEFAULT} if "slurm" in getattr(item, "fixturenames", ()) else set()
+        for name in (stacks & words) | wanted:
+            item.add_marker(pytest.mark.stack(name=name))
+        if found := named | wanted | (stacks & words):
+            item.add_marker("testbed")
+            item.extra_keyword_matches |= found
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say at the end, where it is seen, which stacks are not the version that the manifest expects."""
+    """Say at the end, where it is seen, what the stacks were, and which are not what the manifest expects."""
+    for words in config.stash[STACKS].seen():
+        terminalreporter.write_line(f"testbed: {words}")
     moved = config.stash[STACKS].moved()
     if moved:
         terminalreporter.section("a release has moved", red=True, bold=True)
@@ -159,4 +206,4 @@ def stack_factory(pytestconfig: pytest.Config) -> Callable[[str], Stack]:
 @pytest.fixture(scope="session")
 def slurm(stack_factory: Callable[[str], Stack]) -> Stack:
     """A Slurm cluster that is up, shared by the whole session: leave it as it was found."""
-    return stack_factory("slurm-24.11")
+    return stack_factory(DEFAULT)

@@ -1,6 +1,27 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
+
+from testbed.manifest import DEFAULT, load_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytest_plugins = ["testbed.plugin"]
 pytest.register_assert_rewrite("intercede.testing.contract")
+
+
+def stack_of_shape(path: Path) -> str:
+    """The stack that the tests of `tests/shapes/test_NAME.py` need: that of shape NAME, else the plain one."""
+    shape = path.stem.removeprefix("test_").replace("_", "-")
+    return next((name for name, spec in load_manifest().items() if spec.shape == shape), DEFAULT)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of shapes with their stack."""
+    if item.path.parent.name == "shapes":
+        item.add_marker(pytest.mark.stack(name=stack_of_shape(item.path)))

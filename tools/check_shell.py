@@ -23,7 +23,7 @@ ALLOWED = {
     "SC2209": "`ic_env=env` names a command that runs later",
     "SC3045": "`ulimit -c` is no POSIX, and dash, bash, ksh, zsh and busybox have it",
 }
-SKIPPED_FOLDERS = {".git", ".venv", ".venv-newer", "site", "node_modules"}
+SKIPPED_FOLDERS = {".git", ".venv", "site", "node_modules"}
 
 
 def programs() -> dict[str, str]:

@@ -79,7 +79,7 @@ def chosen(config: pytest.Config) -> set[str]:
     """The names of the places of this run."""
     asked = os.environ.get("INTERCEDE_CONTRACT")
     if not asked:
-        words = " ".join([config.option.keyword, *config.args])
+        words = " ".join([config.option.keyword, config.option.markexpr, *config.args])
         wanted = {name for name in ON_REQUEST if name in words or {**CONTAINED, **CONTAINERS}[name] in words}
         return set(PLACES) - INSIDE - ON_REQUEST | set(CONTAINERS) - ON_REQUEST | wanted
     return set(asked.split(","))
