@@ -15,7 +15,7 @@ from intercede.cli.main import app
 from intercede.model import Frozen
 from intercede.schedulers import process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
-from tools.support_table import needs, reasons, support, table
+from tools.support_table import cells, needs, reasons, support, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,6 +183,7 @@ def _cell(text: str) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "cells": cells,
     "cli": cli,
     "configuration": configuration,
     "errors": error_tree,

@@ -1,23 +1,29 @@
 """What is supported, as tables, from the code and the testbed's manifest.
 
-`verified` is said of what the contract suite runs against in every `make test`; `planned` of what has a name in the
-model and no command language yet. Nothing else is claimed.
+`verified` is said, with the day, of what the contract suite passed on in the last recorded run of all cells; `planned`
+of what has a name in the model and no command language yet. Nothing else is claimed.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
 from typing import TYPE_CHECKING, Any, get_args
 
 from intercede.answers import Reason
 from intercede.model import SchedulerName
 from intercede.urls import SCHEDULERS
-from testbed.manifest import load_manifest
+from testbed.manifest import IMAGES, REPOSITORY, load_manifest
+from tools.cells import load_cells
+from tools.results import load_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["needs", "reasons", "support", "table"]
+    from tools.cells import Cell
+
+__all__ = ["cells", "needs", "reasons", "support", "table"]
 
 TITLES = {
     "arc": "ARC",
@@ -41,22 +47,72 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def support() -> str:
     """What is reached, how, and how far that is true."""
     rows = [
-        [TITLES["process"], "this machine", "`local:`", "verified"],
-        [TITLES["process"], "over SSH", "`ssh+process://user@host`", "verified"],
+        [TITLES["process"], "this machine", "`local:`", _state("quick")],
+        [TITLES["process"], "over SSH", "`ssh+process://user@host`", _state("quick")],
     ]
     for name in SCHEDULERS:
         if name == "process":
             continue
         here = f"`{name}:`, `{name}:///queue`"
         plain = [stack for stack in load_manifest().values() if stack.system == name and stack.shape == "plain"]
-        releases = [stack.version for stack in plain]
-        label = "verified" if releases else "from documentation"
-        for release in releases or [""]:
-            rows.append([f"{TITLES[name]} {release}".strip(), "this machine", here, label])
-            rows.append([f"{TITLES[name]} {release}".strip(), "over SSH", f"`ssh+{name}://user@host/queue`", label])
+        there = f"`ssh+{name}://user@host/queue`"
+        if not plain:
+            rows.append([TITLES[name], "this machine, over SSH", f"{here}, {there}", "from documentation"])
+        inside = {cell.stack for cell in load_cells().values() if cell.python}
+        for stack in plain:
+            # On Slurm's own machine the suite runs where Python is new enough
+            ways = {"over SSH": there} | ({"this machine": here} if stack in inside else {})
+            system = f"{TITLES[name]} {stack.version}"
+            rows += [[system, where, url, _state(stack.name)] for where, url in reversed(ways.items())]
     planned = [TITLES[name] for name in get_args(SchedulerName) if name not in SCHEDULERS]
     rows.append([", ".join([*planned, "HTCondor-CE"]), "", "", "planned"])
     return table(("System", "Where", "URL", "State"), rows)
+
+
+def _state(cell: str) -> str:
+    last = load_results().get(cell)
+    return f"verified {last.date}" if last and last.good else "not verified yet"
+
+
+def cells() -> str:
+    """What the contract and the tests of configurations ran against, and how that came out."""
+    results = load_results()
+    rows = []
+    for cell in load_cells().values():
+        last = results.get(cell.name)
+        said = [last.openssh, last.python, f"{last.passed} passed", last.date] if last else ["", "", "not run yet", ""]
+        if last and not last.good:
+            said[2] = f"{last.failed} failed, {last.passed} passed"
+        rows.append([f"`{cell.name}`", _system(cell), _about(cell), *said])
+    return table(("Cell", "System", "What it shows", "OpenSSH", "Python", "Tests", "Last run"), rows)
+
+
+def _system(cell: Cell) -> str:
+    if cell.stack is None:
+        return "no container"
+    system = "" if cell.python else f"{TITLES.get(cell.stack.system, cell.stack.system)} {cell.stack.version}, "
+    return f"{system}Debian {cell.stack.suite}"
+
+
+def _about(cell: Cell) -> str:
+    if cell.stack is None:
+        return "pure tests; the contract on processes, here and over SSH"
+    if cell.python:
+        return f"the same on Python {cell.python}"
+    if cell.stack.shape == "plain":
+        return "the contract"
+    return _first_sentence(cell.stack.system, cell.stack.shape)
+
+
+def _first_sentence(system: str, shape: str) -> str:
+    """Of the tests for a shape, else of its configuration."""
+    module = REPOSITORY / "tests" / "shapes" / f"test_{shape.replace('-', '_')}.py"
+    if module.is_file():
+        text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    else:
+        lines = (IMAGES / system / "shapes" / f"{shape}.sh").read_text(encoding="utf-8").splitlines()
+        text = " ".join(line.lstrip("# ") for line in lines if line.startswith("# ") and "shellcheck" not in line)
+    return re.split(r"(?<=\w)\.(?:\s|$)", re.sub(r"\s+", " ", text), maxsplit=1)[0].replace("|", "\\|")
 
 
 def needs() -> str:
