@@ -86,6 +86,8 @@ class Runner:
             start_new_session=True,
         ) as process:
             self._running.add(process)
+            if self._stopped:
+                process.send_signal(signal.SIGINT)
             output = process.communicate()[0]
             self._running.discard(process)
         return process.returncode, output

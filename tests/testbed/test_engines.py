@@ -1,0 +1,183 @@
+"""What the testbed tells its engine: only what podman and docker both understand, and nothing that opens the machine."""
+
+from __future__ import annotations
+
+import re
+import socket
+import stat
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import images, launch, setup
+from testbed import stack as stacks
+from testbed.engine import Engine, find_engine
+from testbed.manifest import DEFAULT, find_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Of the manuals of podman 4.3 and docker 20.10: the options of each command that both have, and whether a value follows
+BOTH: dict[str, dict[str, bool]] = {
+    "build": {"--tag": True, "--file": True, "--build-arg": True, "--secret": True},
+    "container inspect": {},
+    "exec": {"--interactive": False, "--tty": False, "--user": True, "--workdir": True, "--env": True},
+    "image inspect": {},
+    "import": {"--change": True},
+    "info": {},
+    "kill": {},
+    "logs": {"--tail": True},
+    "network create": {"--label": True},
+    "network inspect": {},
+    "network ls": {"--filter": True, "--quiet": False, "--no-trunc": False},
+    "network rm": {},
+    "pause": {},
+    "port": {},
+    "ps": {"--all": False, "--quiet": False, "--no-trunc": False, "--filter": True},
+    "pull": {},
+    "rm": {"--force": False, "--volumes": False},
+    "run": {
+        "--detach": False, "--entrypoint": True, "--env": True, "--hostname": True, "--label": True, "--name": True,
+        "--network": True, "--network-alias": True, "--publish": True, "--rm": False, "--security-opt": True,
+        "--tmpfs": True, "--user": True, "--volume": True, "--workdir": True,
+    },
+    "unpause": {},
+    "volume create": {"--label": True},
+    "volume inspect": {},
+    "volume ls": {"--filter": True, "--quiet": False},
+    "volume rm": {"--force": False},
+}  # fmt: skip
+NOUNS = {"container", "image", "network", "volume"}
+# Plays an engine that has no image: keeps each command, words between NUL bytes, and answers where an answer is read
+PLAYED = """#!/bin/sh
+{ printf '%s\\0' "$@"; echo; } >>"$0.said"
+case "$*" in
+"image inspect"* | pull*) exit 1 ;;
+*" provision") cat >/dev/null; echo "version VERSION"; echo "ssh-ed25519 AAAA testbed" ;;
+port*) echo 127.0.0.1:PORT ;;
+*) echo "[]" ;;
+esac
+"""
+
+
+def words_of(command: list[str]) -> tuple[str, dict[str, list[str]]]:
+    """A command's name, and its options with their values; fails at one that not both engines have."""
+    name = " ".join(command[:2]) if command[0] in NOUNS else command[0]
+    assert name in BOTH, f"{name}: is that a command of both engines?"
+    rest = iter(command[len(name.split()) :])
+    found: dict[str, list[str]] = {}
+    for word in rest:
+        if not word.startswith("-"):
+            break
+        assert word in BOTH[name], f"{name} {word}: do both engines have that?"
+        found.setdefault(word, []).append(next(rest) if BOTH[name][word] else "")
+    return name, found
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Where something says that it speaks SSH."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            while True:
+                try:
+                    with server.accept()[0] as connection:
+                        connection.sendall(b"SSH-2.0-test\r\n")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def said(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, list[str]]]]:
+    """All that the engine is told in the life of a stack, from an empty machine on."""
+    program = tmp_path / "engine"
+    program.write_text(PLAYED.replace("PORT", str(port)).replace("VERSION", find_stack(DEFAULT).version))
+    bootstrap = tmp_path / "mmdebstrap"
+    bootstrap.write_text("#!/bin/sh\n")
+    for path in (program, bootstrap):
+        path.chmod(stat.S_IRWXU)
+    engine = Engine(str(program))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt")
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"{tmp_path}/{name}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for module in (launch, stacks):
+        monkeypatch.setattr(module, "find_engine", lambda: engine)
+    engine.run("info")
+    stack = launch.start(DEFAULT)
+    stack.exec(["true"], user="alice", env={"A": "1"})
+    stack.logs(10)
+    assert list(launch.running()) == []
+    stack.close()
+    launch.close_run(stack.state.run)
+    launch.sweep(engine, everything=True)
+    commands = (tmp_path / "engine.said").read_text().split("\0\n")
+    return [words_of(command.split("\0")) for command in commands if command]
+
+
+def test_it_is_told_what_both_engines_understand(said: list[tuple[str, dict[str, list[str]]]]) -> None:
+    assert {
+        "build",
+        "container inspect",
+        "exec",
+        "image inspect",
+        "import",
+        "kill",
+        "port",
+        "ps",
+        "pull",
+        "rm",
+        "run",
+    } <= {name for name, _ in said}
+    builds = [options for name, options in said if name == "build"]
+    assert len(builds) == 2
+    assert any("--secret" in options for options in builds)
+
+
+def test_it_publishes_on_loopback_and_asks_for_no_privilege(said: list[tuple[str, dict[str, list[str]]]]) -> None:
+    runs = [options for name, options in said if name == "run"]
+    assert runs
+    for options in runs:
+        for where in options.get("--publish", []):
+            assert where.startswith("127.0.0.1:")
+        assert options["--security-opt"] == ["label=disable"]
+        assert {label.partition("=")[0] for label in options["--label"]} == {
+            launch.LABEL,
+            launch.OWNER_LABEL,
+            launch.STATE_LABEL,
+        }
+        assert all(
+            re.search(r"^/home$|:ro$", volume) or "/" not in volume.partition(":")[0] for volume in options["--volume"]
+        )
+
+
+def test_secrets_are_not_in_an_argument(said: list[tuple[str, dict[str, list[str]]]], tmp_path: Path) -> None:
+    assert images.PREFIX in "".join(tag for _, options in said for tag in options.get("--tag", []))
+    words = (tmp_path / "engine.said").read_text()
+    assert "PRIVATE KEY" not in words
+    assert "ssh-ed25519" not in words
+
+
+@pytest.mark.stack(name=DEFAULT)
+def test_the_engine_here_has_all_of_them() -> None:
+    engine = find_engine()
+    for command, options in BOTH.items():
+        help_text = subprocess.run(
+            [engine.program, *command.split(), "--help"],
+            env=engine.environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        missing = [option for option in options if not re.search(rf"{option}\b", help_text)]
+        assert not missing, f"{engine.program} {command} lacks {missing}"
