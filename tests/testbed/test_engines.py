@@ -1,4 +1,4 @@
-"""What the testbed tells its engine: only what podman and docker both understand, and nothing that opens the machine."""
+"""What the testbed tells its engine: what podman and docker both understand, and nothing that opens the machine."""
 
 from __future__ import annotations
 
