@@ -25,7 +25,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What needs no container: pure tests, and the contract on local processes and an SSH server inside the test.
 QUICK := -n $(WORKERS) -m 'not testbed' tests
 
-.PHONY: help demo test test-quick testbed bench docs lint format newer-python clean
+.PHONY: help demo test test-quick testbed record bench docs lint format newer-python clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ newer-python: $(VENV)/.installed-dev ## the quick suite on a newer Python than t
 
 testbed: $(VENV)/.installed-dev ## make the images of the real batch systems (python -m testbed up STACK starts one)
 	@$(STEP) "testbed images" python -m testbed setup
+
+record: $(VENV)/.installed-dev ## record anew what every Slurm of the testbed says, into tests/transcripts
+	@$(STEP) "recordings" python -m tools.record
 
 bench: $(VENV)/.installed-dev ## measure against raw commands; JSON in bench-results/
 	@$(STEP) "benchmarks" python -m benchmarks $(BENCH)
