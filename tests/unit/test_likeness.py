@@ -37,7 +37,7 @@ def test_a_line(said: str, written: str) -> None:
 
 def test_nonces_are_counted() -> None:
     first, second = "ab" * 12, "01" * 12
-    text = f"# 'intercede find' {first} '~/.intercede.a1' slurm\n| {first} end\n\n# 'intercede list' {second}\n| {second} end\n"
-    assert HERE.of(text) == (
+    find = f"# 'intercede find' {first} '~/.intercede.a1' slurm\n| {first} end\n\n"
+    assert HERE.of(f"{find}# 'intercede list' {second}\n| {second} end\n") == (
         "# 'intercede find' nonce-1 '~/.intercede' slurm\n| nonce-1 end\n\n# 'intercede list' nonce-2\n| nonce-2 end\n"
     )
