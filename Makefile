@@ -31,7 +31,7 @@ QUICK := -n $(WORKERS) -m 'not testbed' tests
 
 RUN_CELLS := python -m tools.run_cells --jobs $(JOBS) --workers $(WORKERS) --pytest='$(PYTEST)'
 
-.PHONY: help demo test test-all cells test-quick testbed bench docs lint format clean
+.PHONY: help demo test test-all cells test-quick testbed record bench docs lint format clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +54,9 @@ test-quick: $(VENV)/.installed-dev ## under a minute: all that needs no containe
 
 testbed: $(VENV)/.installed-dev ## make the images of the real batch systems (python -m testbed up STACK starts one)
 	@$(STEP) "testbed images" python -m testbed setup
+
+record: $(VENV)/.installed-dev ## record anew what every Slurm of the testbed says, into tests/transcripts
+	@$(STEP) "recordings" python -m tools.record
 
 bench: $(VENV)/.installed-dev ## measure against raw commands; JSON in bench-results/
 	@$(STEP) "benchmarks" python -m benchmarks $(BENCH)

@@ -62,7 +62,7 @@ def parse_manifest(text: str) -> dict[str, StackSpec]:
 def _parse_stack(name: str, entry: dict[str, Any], systems: dict[str, dict[str, Any]]) -> StackSpec:
     try:
         system = systems[entry["system"]]
-        fields = {"shape": "plain"} | entry
+        fields: dict[str, Any] = {"shape": "plain"} | entry
         return StackSpec(name=name, scheme=system["scheme"], daemons=tuple(system["daemons"]), **fields)
     except (KeyError, TypeError) as error:
         raise TestbedError(f"the manifest's stack {name!r} is wrong: {error}") from error

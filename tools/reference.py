@@ -15,6 +15,7 @@ from intercede.cli.main import app
 from intercede.model import Frozen
 from intercede.schedulers import process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
+from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "schemes": schemes,
     "slurm-states": slurm_states,
     "support": support,
+    **EXCERPTS,
 }
 _MARK = re.compile(r"<!-- generate: (\S+) -->")
 

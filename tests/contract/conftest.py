@@ -1,9 +1,9 @@
 """The places where the contract is to hold.
 
-Each plain Slurm of the testbed's manifest is a place. A run takes the first of them and the newest; one of the others is
-there when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
-`INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. `INTERCEDE_CONTRACT=local-slurm` runs the suite on the Slurm of the
-machine that it runs on: `test_inside.py` does so inside the containers.
+Each plain Slurm of the testbed's manifest is a place. A run takes 24.11 and the newest; another one is there when it is
+asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
+`INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
+of the machine that it runs on: `test_inside.py` does so inside the containers.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from intercede.settings import ResourceSettings
 from intercede.steps import replay
 from intercede.testing.recording import Recorded, read_recording
 from intercede.workarea.operations import Area, StatusAnswer
+from testbed.manifest import load_manifest
 
 WHERE = Path(__file__).parent.parent / "transcripts"
 SLURM = Slurm()
@@ -39,7 +40,7 @@ def judged(path: Path) -> dict[tuple[str, int], tuple[JobState, Reason | None, i
     """What an element that knows nothing makes of the last status of a recording."""
     answer = status(programs(path, "status")[-1])
     bases = {each.name.removeprefix("ic-"): native.split("_")[0] for native, each in answer.queue.items()}
-    copies = {(tag, i) for tag in bases if tag.startswith("rec-held") for i in range(3)}
+    copies = {(tag, i) for tag in bases if tag == "rec-held" for i in range(3)}
     copies |= {(tag, int(native.split("_")[1])) for native, each in answer.queue.items() if "_" in native
                for tag in [each.name.removeprefix("ic-")]}  # fmt: skip
     found = {}
@@ -53,8 +54,18 @@ def judged(path: Path) -> dict[tuple[str, int], tuple[JobState, Reason | None, i
             datetime.now(UTC),
         )  # fmt: skip
         status_ = judge(ref, seen, Memory(), settings)
-        found[tag.split(".")[0], copy] = (status_.state, status_.reason, status_.exit_code, status_.signal)
+        found[tag, copy] = (status_.state, status_.reason, status_.exit_code, status_.signal)
     return found
+
+
+def test_every_slurm_of_the_testbed_is_recorded() -> None:
+    stacks = [stack for stack in load_manifest().values() if (stack.system, stack.shape) == ("slurm", "plain")]
+    assert {each.name for each in WHERE.glob("slurm-*")} == {stack.name for stack in stacks}
+    for stack in stacks:
+        files = {each.name for each in (WHERE / stack.name).iterdir()}
+        assert files == {each.name for each in (WHERE / "slurm-24.11").iterdir()}
+        (said, _) = read_recording(WHERE / stack.name / "versions.txt")
+        assert stack.moves or said.answer.text == f"slurm {stack.version}\n"
 
 
 def test_ended(version: Path) -> None:
@@ -78,6 +89,46 @@ def test_cancelled_before_and_after_the_start(version: Path) -> None:
         [("rec-held", 0), ("rec-held", 1), ("rec-held", 2), ("rec-running", 0)], JobState.CANCELLED
     )
     assert found["rec-running", 0][3] == 15
+
+
+def test_a_job_that_was_cancelled_before_it_started_has_no_start(version: Path) -> None:
+    queue = status(programs(version / "cancelled.txt", "status")[-1]).queue
+    past = SLURM.read_history(read_recording(version / "sacct.txt")[0].answer.text)
+    for found in (queue, past):
+        jobs = {each.name: each for each in found.values()}
+        assert jobs["ic-rec-held"].started is None
+        assert jobs["ic-rec-held"].ended is not None
+        assert jobs["ic-rec-running"].started is not None
+
+
+def test_a_running_job_has_no_end(version: Path) -> None:
+    (running,) = status(programs(version / "running.txt", "status")[-1]).queue.values()
+    assert (running.ended, running.node) == (None, "localhost")
+    assert running.submitted is not None
+    assert running.started is not None
+
+
+def test_more_cores_than_a_node_has_are_refused_or_waited_for(version: Path) -> None:
+    recorded = read_recording(version / "too-large.txt")
+    answer = replay(
+        Area("~/.intercede", SLURM, recorded[0].nonce).submit("t", "d", 1, (), b"", 5), [(recorded[0].answer,)]
+    )
+    (chunk,) = answer.chunks
+    if len(recorded) == 1:
+        assert chunk.fate == "refused"
+        assert "resources.cores" in str(SLURM.refusal(chunk.answer, chunk.returncode))
+    else:
+        (waits,) = status(recorded[1]).queue.values()
+        assert waits.state is JobState.QUEUED
+        assert waits.detail
+
+
+def test_tasks_that_wait_are_told_in_full_however_long_their_list(version: Path) -> None:
+    queue = status(programs(version / "ranges.txt", "status")[-1]).queue
+    held = {int(native.split("_")[1]) for native, each in queue.items() if each.state is JobState.HELD}
+    assert held == set(range(0, 60, 2))
+    # what squeue says unless it is told to go on
+    assert "...]" in read_recording(version / "ranges.txt")[-1].answer.text
 
 
 def test_walltime(version: Path) -> None:
@@ -118,8 +169,7 @@ def test_sacct(version: Path) -> None:
     known, unknown = read_recording(version / "sacct.txt")
     found = SLURM.read_history(known.answer.text)
     states = {
-        (each.name.split(".")[0], native.split("_")[1]): (each.state, each.exit_code, each.signal)
-        for native, each in found.items()
+        (each.name, native.split("_")[1]): (each.state, each.exit_code, each.signal) for native, each in found.items()
     }
     assert states["ic-rec-ended", "0"] == (JobState.SUCCEEDED, 0, None)
     assert states["ic-rec-ended", "1"] == (JobState.FAILED, 7, None)
@@ -127,7 +177,7 @@ def test_sacct(version: Path) -> None:
     # an array of which nothing started is one line; its tasks are told apart all the same
     assert [states["ic-rec-held", str(i)][0] for i in range(3)] == [JobState.CANCELLED] * 3
     assert states["ic-rec-walltime", "0"][0] is JobState.FAILED
-    limited = next(each for each in found.values() if each.name.startswith("ic-rec-walltime"))
+    limited = next(each for each in found.values() if each.name == "ic-rec-walltime")
     assert (limited.reason, limited.walltime) == (Reason.WALLTIME, timedelta(minutes=1))
     assert SLURM.read_history(unknown.answer.text) == {}
 
@@ -147,7 +197,7 @@ def test_capacity(version: Path) -> None:
 def test_list_and_find(version: Path) -> None:
     listed = programs(version / "list.txt", "list")[0]
     known = replay(Area("~/.intercede", SLURM, listed.nonce).listing(7, 5), [(listed.answer,)])
-    ended = next(each for each in known if each.tag.startswith("rec-ended.") and not each.purged)
-    assert (ended.copies, ended.purged, ended.resource) == (4, False, "ssh+slurm://slurm-24.11")
+    ended = next(each for each in known if each.tag == "rec-ended")
+    assert (ended.copies, ended.purged, ended.resource) == (4, False, "recorded")
     found = programs(version / "find.txt", "find")[0]
     assert replay(Area("~/.intercede", SLURM, found.nonce).find(ended.tag, 5), [(found.answer,)]) == ended

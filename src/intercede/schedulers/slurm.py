@@ -26,6 +26,7 @@ from intercede.workarea.scheduler import Observation, ranges, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from intercede.errors import IntercedeError
     from intercede.model import JobDescription, JobRef
@@ -150,6 +151,11 @@ def _node(text: str) -> str | None:
     return None if text in {"", "n/a", "None assigned", "(null)"} else text
 
 
+def _begun(node: str | None, started: str) -> datetime | None:
+    """When a job started; one that was cancelled before has its end there (squeue, and sacct of 20.11), and no node."""
+    return moment(started) if node else None
+
+
 def _rows(asked: str, text: str, read: Callable[..., Observation]) -> Iterator[tuple[str, Observation]]:
     """Read lines `ID|…` of ten columns; what stands behind the id is often the same for many jobs."""
     for line in text.split("\n"):
@@ -170,9 +176,10 @@ def _queued(
     state, reason, detail = _state(word, why)
     # of a pending job, squeue gives an estimate; of a running one, its limit as the end
     waits = state is JobState.QUEUED or state is JobState.HELD
+    host = _node(node)
     return Observation(
-        word, state, reason, None, None, detail, _node(node), queue, moment(submitted),
-        None if waits else moment(started), moment(ended) if state.is_final else None, _walltime(limit), name,
+        word, state, reason, None, None, detail, host, queue, moment(submitted),
+        None if waits else _begun(host, started), moment(ended) if state.is_final else None, _walltime(limit), name,
     )  # fmt: skip
 
 
@@ -186,14 +193,15 @@ def _past(
     if signal == 53 and state is JobState.FAILED:
         # slurmstepd: "could not open stdout/stderr file": the job never started (seen on 24.11)
         reason, signal, detail = Reason.STAGING, None, "the node could not open files in the work area"
+    host = _node(nodes)
     return Observation(
-        word, state, reason, exit_code, signal, detail, _node(nodes), queue,
-        moment(submitted), moment(started), moment(ended), _walltime(limit), name,
+        word, state, reason, exit_code, signal, detail, host, queue,
+        moment(submitted), _begun(host, started), moment(ended), _walltime(limit), name,
     )  # fmt: skip
 
 
 class Slurm:
-    """The command language of Slurm, seen on 24.11.5."""
+    """The command language of Slurm, seen on 20.11.4, 22.05.8, 24.11.5 and 26.05.5."""
 
     name: ClassVar[str] = "slurm"
     sources: ClassVar[tuple[str, str]] = ("squeue", "sacct")

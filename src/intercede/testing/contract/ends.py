@@ -95,7 +95,7 @@ class TestCancel:
             assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)
             statuses = await final(ce, refs)
             assert {each.state for each in statuses.values()} == {JobState.CANCELLED}
-            assert {each.exit_code for each in statuses.values()} == {None}
+            assert {(each.exit_code, each.started) for each in statuses.values()} == {(None, None)}
             assert await spot.lines("ran") == []
 
     async def test_every_other_of_many(self, spot: Spot) -> None:
