@@ -38,8 +38,8 @@ _SHORT = {b"\n": b"\\n", b"\t": b"\\t"}
 _CLEAN = b"LC_ALL=C TZ=UTC0; export LC_ALL TZ; unset ENV BASH_ENV"
 _WORD = rb"'\\\!'"
 
-# A login shell has read its startup files: what they set is undone, or does nothing to quoted words (no aliases, zsh's
-# global ones included). A DEBUG trap would print into our stdout, `set -x` into stderr; not every shell knows the first.
+# A login shell has read its startup files: what they set is undone, or does nothing to quoted words (zsh has aliases of
+# arguments, too). A DEBUG trap would print into our stdout, `set -x` into stderr; dash has no such trap.
 _START = (
     rb"\set +euvx; case ${BASH_VERSION-}${ZSH_VERSION-} in ?*) \trap - DEBUG ;; esac"
     b"\n"
