@@ -101,6 +101,8 @@ async def test_nothing_flaps_and_nothing_is_guessed(spot_on: SpotAt, stack_facto
             for index in (HIDDEN, FORCED):
                 status = await reached(fresh, refs[index], JobState.FAILED)
                 assert (said(status), status.source) == (ENDS[index][1], "sacct")
+                # so does who has seen that it ended, and not how
+                assert said((await ce.status([refs[index]]))[refs[index]]) == ENDS[index][1]
     for index, ref in enumerate(refs):
         first, *rest = told[ref]
         assert first == (JobState.RUNNING, None, None, None)
