@@ -117,7 +117,7 @@ class ResourceSettings(Frozen):
             configuration file as safe as your shell's profile.
         environment: Variables of every payload, below the description's.
         container_launcher: Words that start a payload in an image: `{image}` is the image, `{directory}` the working
-            directory, `{secrets}` the directory of the secrets.
+            directory, `{inputs}` the directory that the inputs in it are links to, `{secrets}` that of the secrets.
         slots: For `process`: cores that jobs may use at once; None for all that the host has.
         best_effort: Resources that may be ignored where the system cannot reserve them.
         grace: Seconds that a job may be invisible (fresh, or between two sources) before it is `UNKNOWN`.

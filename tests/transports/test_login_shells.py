@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from intercede.steps import Command
-from intercede.transports.ssh_shell import LONGEST, Mark, login_line, script
+from intercede.transports.ssh_shell import LONGEST, Mark, login_line, plain_line, quick_script, script
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHELLS = ["bash", "dash", "fish", "tcsh", "zsh"]
 EVERY_BYTE = bytes(range(1, 256))
 HOSTILE = [
     EVERY_BYTE, b"", b"!", b"!!", b"a!b'c", b"\\", b"\\\\", b"\\'", b"'", b'"', b"$HOME `id` $(id)", b"-n", b"--",
     b"%s%%", b"\\0047\\n\\c", b"line\nline\n", b"\n", b"\t", b"~", b"*", b"{a,b}", b"\xff\xc3\x28", "ü☃".encode(),
-    b"#c", b"^a^b^",
+    b"#c", b"^a^b^", b"=", b"=x", b"==", b"a=b", b"a==b", b"L",
 ]  # fmt: skip
+# Startup files that change how a shell reads what comes after them
+SETTINGS = {
+    ".bashenv": """
+        set -euxv; set -fkH; shopt -s expand_aliases extglob nullglob; IFS=:
+        alias printf='echo alias' exec='echo alias' export='echo alias' unset='echo alias' timeout='echo alias'
+        trap 'echo debug' DEBUG; trap 'echo exit' EXIT; trap 'echo err' ERR
+        """,
+    ".zshenv": """
+        setopt RC_QUOTES MAGIC_EQUAL_SUBST EXTENDED_GLOB SH_WORD_SPLIT XTRACE NO_UNSET ERR_EXIT; IFS=:
+        alias -g L='| cat'; alias printf='echo alias' exec='echo alias' export='echo alias'
+        trap 'echo debug' DEBUG; SHELL=/bin/bash
+        """,
+}
 
 
 @pytest.fixture(params=SHELLS)
@@ -32,6 +50,23 @@ def test_hostile_arguments_arrive_unchanged(shell: str) -> None:
     done = subprocess.run([shell, "-c", line], capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.partition(mark.start)[2].split(b"\0")[:-1] == HOSTILE
+
+
+@pytest.mark.parametrize("posix", ["bash", "dash", "zsh", "ksh", "mksh"])
+@pytest.mark.parametrize("settings", [{}, SETTINGS], ids=["plain", "settings"])
+def test_a_login_shell_that_is_posix_takes_the_text_as_it_is(
+    posix: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    for name, text in settings.items():
+        (tmp_path / name).write_text(text)
+    environ = {**os.environ, "BASH_ENV": str(tmp_path / ".bashenv"), "ZDOTDIR": str(tmp_path)} if settings else None
+    words = [word for word in HOSTILE if word.isascii()]
+    mark = Mark()
+    line = plain_line(quick_script(Command(("printf", "%s\\0", *words)), 20, mark))
+    done = subprocess.run([posix, "-c", line], capture_output=True, check=False, timeout=30, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition(mark.start)[2].split(b"\0")[:-1] == words
+    assert done.stderr.partition(mark.start)[1:] == (mark.start, b"")
 
 
 def test_stdin_status_and_several_commands(shell: str) -> None:

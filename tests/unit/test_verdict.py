@@ -109,7 +109,7 @@ def test_a_source_that_does_not_answer_stops_the_clock() -> None:
 def test_final_stays_unless_the_job_is_revived() -> None:
     memory = Memory()
     memory.status = judge(REF, NOTHING._replace(queue=said(S.FAILED, "FAILED"), record=record(7)), memory, SETTINGS)
-    assert settled(memory.status, SETTINGS, NOW)
+    assert settled(memory, SETTINGS, NOW)
     assert judge(REF, NOTHING, memory, SETTINGS) is memory.status
     revived = judge(REF, NOTHING._replace(queue=said(S.RUNNING, "RUNNING")), memory, SETTINGS)
     assert (revived.state, revived.attempt) == (S.RUNNING, 2)
@@ -120,7 +120,20 @@ def test_a_record_that_a_shared_file_system_hides_is_waited_for() -> None:
     bare = NOTHING._replace(queue=said(S.FAILED, "FAILED", ended=NOW))
     memory.status = judge(REF, bare, memory, SETTINGS)
     assert (memory.status.state, memory.status.exit_code) == (S.FAILED, None)
-    assert not settled(memory.status, SETTINGS, NOW + timedelta(seconds=30))
+    assert not settled(memory, SETTINGS, NOW + timedelta(seconds=30))
     shown = judge(REF, bare._replace(record=record(7)), memory, SETTINGS)
     assert (shown.exit_code, shown.reason) == (7, R.EXIT_CODE)
-    assert settled(memory.status, SETTINGS, NOW + timedelta(seconds=120))
+    assert settled(memory, SETTINGS, NOW + timedelta(seconds=120))
+
+
+def test_a_history_that_did_not_answer_may_tell_how_a_job_ended_later() -> None:
+    memory = Memory()
+    later = NOW + timedelta(hours=1)
+    deaf = NOTHING._replace(queue=said(S.FAILED, "FAILED", ended=NOW), answered=False, now=later)
+    memory.status = judge(REF, deaf, memory, SETTINGS)
+    assert (memory.status.state, memory.status.signal) == (S.FAILED, None)
+    assert not settled(memory, SETTINGS, later)
+    told = NOTHING._replace(history=said(S.FAILED, "FAILED", signal=9, ended=NOW), now=later)
+    memory.status = judge(REF, told, memory, SETTINGS)
+    assert (memory.status.reason, memory.status.signal) == (R.SIGNAL, 9)
+    assert settled(memory, SETTINGS, later)

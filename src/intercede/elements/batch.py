@@ -311,7 +311,7 @@ class BatchElement:
         known = [self._memory.get(ref) for ref in refs]
         jobs = [
             (ref.submission, ref.copy_index, ref.native,
-             was is not None and was.status is not None and settled(was.status, self.settings, now))
+             was is not None and settled(was, self.settings, now))
             for ref, was in zip(refs, known, strict=True)
         ]  # fmt: skip
         answer = await self._run(lambda area: area.status(jobs, self.settings.limits.command_time))
@@ -348,7 +348,7 @@ class BatchElement:
         told = (answer.history_answers, answer.complaint, self.scheduler.sources)
         seen = Sighting(queued, past, record, cancelled, purged, *told, now)
         status = judge(ref, seen, memory, self.settings)
-        if first and status.state.is_final:
+        if first and status.state.is_final and answer.history_answers:
             alike[key] = status
         return status
 

@@ -82,8 +82,10 @@ class Submitting:
                 said = "it was used here for another description, other copies, or by another resource"
                 raise TagConflict(f"tag {tag}", said, "Choose another tag; nothing was queued.")
             # somebody's submission of the same tag was refused and taken away while we waited for it: our turn
-            if not any(chunk.fate == "never" for chunk in answer.chunks):
+            if answer.verdict == "gone" or not any(chunk.fate == "never" for chunk in answer.chunks):
                 break
+        else:
+            raise StorageError(f"submit {tag}", "the work area could not be written", "Free space there.")
         keys = tuple(copy.key if copy.key is not None else str(i) for i, copy in enumerate(each))
         return self._results(tag, keys, answer.chunks)
 
@@ -156,8 +158,9 @@ class Submitting:
         if errors and not refs:
             raise errors[0]
         for error in errors:
-            if isinstance(error, QueueFull):
+            if isinstance(error, QueueFull) and not error.accepted:
                 error.accepted = tuple(refs)
+                error.answer = f"{error.answer.strip()} ({len(refs)} of {len(keys)} copies got in)"
         return Submission(tag, keys, tuple(results))
 
     def _of(self, tag: str, chunks: Sequence[Chunk], copies: int) -> list[JobRef | IntercedeError]:
@@ -187,7 +190,8 @@ class Submitting:
         if chunk.fate == "abandoned":
             return SubmissionUnknown(tag, "this part was abandoned", "Submit under another tag.")
         if chunk.fate == "never":
-            return StorageError(f"submit {tag}", "the work area could not be written", "Free space there.")
+            asked = f"copies {chunk.first} to {chunk.first + chunk.count - 1} of submission {tag}"
+            return NotFound(asked, "they were never queued", "Submit again with the same tag, unless it was purged.")
         return SubmissionUnknown(tag, chunk.answer or "it began, and no answer of the scheduler is recorded")
 
 

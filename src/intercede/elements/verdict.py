@@ -56,11 +56,13 @@ class Memory:
         status: The last.
         missing: For how long no source has known the job, with all of them answering.
         looked: When it was last asked for and missing.
+        unanswered: Whether a source did not answer when it was last asked for.
     """
 
     status: JobStatus | None = None
     missing: timedelta = _NEVER
     looked: datetime | None = None
+    unanswered: bool = False
 
 
 def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSettings) -> JobStatus:
@@ -72,8 +74,9 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
     """
     observed = next((each for each in (seen.queue, seen.history) if each and _is_ours(each, ref)), None)
     before = memory.status
-    if before is not None and settled(before, settings, seen.now) and (observed is None or observed.state.is_final):
+    if before is not None and settled(memory, settings, seen.now) and (observed is None or observed.state.is_final):
         return before
+    memory.unanswered = not seen.answered
     missing = observed is None or (observed.state is JobState.UNKNOWN and observed.reason is Reason.LOST)
     if observed is not None and not missing:
         source = seen.sources[0] if observed is seen.queue else seen.sources[1]
@@ -116,12 +119,16 @@ def alive(ref: JobRef, observed: Observation, source: str, now: datetime, memory
     )  # fmt: skip
 
 
-def settled(status: JobStatus, settings: ResourceSettings, now: datetime) -> bool:
-    """Whether a status is final and complete: a shared file system may hide a record for a while."""
-    if not status.state.is_final:
+def settled(memory: Memory, settings: ResourceSettings, now: datetime) -> bool:
+    """Whether the last status is final and complete.
+
+    A shared file system may hide a record for a while, and a history that did not answer may yet tell more.
+    """
+    status = memory.status
+    if status is None or not status.state.is_final:
         return False
     told = status.exit_code is not None or status.signal is not None or status.reason is not None
-    late = status.ended is not None and (now - status.ended).total_seconds() > settings.grace
+    late = status.ended is not None and (now - status.ended).total_seconds() > settings.grace and not memory.unanswered
     return told or late or status.state is not JobState.FAILED
 
 

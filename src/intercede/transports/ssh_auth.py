@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from intercede.transports.ssh_config import Target
 
 __all__ = ["Client", "fingerprint"]
+
+# "One-time password (OATH) for `alice':" of pam_oath asks for no password of an account
+_CODE = re.compile(r"one[- ]?time|\botp\b|code|token", re.IGNORECASE)
 
 
 def fingerprint(key: asyncssh.SSHKey) -> str:
@@ -123,7 +127,7 @@ class Client(asyncssh.SSHClient):
         """Have the provider answer the questions of the server."""
         if not prompts:  # a server's way to show a text
             return []
-        password = len(prompts) == 1 and "password" in prompts[0][0].lower()
+        password = len(prompts) == 1 and "password" in prompts[0][0].lower() and not _CODE.search(prompts[0][0])
         credential = await self._ask(
             SSHAnswers, *((SSHPassword,) if password else ()), prompts=tuple(prompts), instruction=instructions or name
         )

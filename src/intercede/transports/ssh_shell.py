@@ -37,6 +37,14 @@ _SHORT = {b"\n": b"\\n", b"\t": b"\\t"}
 
 _CLEAN = b"LC_ALL=C TZ=UTC0; export LC_ALL TZ; unset ENV BASH_ENV"
 _WORD = rb"'\\\!'"
+
+# A login shell has read its startup files: what they set is undone, or does nothing to quoted words (zsh has aliases of
+# arguments, too). A DEBUG trap would print into our stdout, `set -x` into stderr; dash has no such trap.
+_START = (
+    rb"\set +euvx; case ${BASH_VERSION-}${ZSH_VERSION-} in ?*) \trap - DEBUG ;; esac"
+    b"\n"
+    rb"LC_ALL=C TZ=UTC0; \export LC_ALL TZ; \unset ENV BASH_ENV"
+)
 _LOGIN = b"exec sh -c '%s; eval \"$(printf %%%%b \"$1\")\"' sh '%%s' " % _CLEAN + _WORD
 
 # The second word of that line comes through as it is in a POSIX shell only, and sshd(8) names the login shell.
@@ -123,15 +131,18 @@ def quote(word: str | bytes) -> bytes:
     data = word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
     if b"\0" in data:
         raise ConfigurationError("an argument of a command", "it holds a NUL byte", "No process can be given one.")
-    if _PLAIN.match(data):
-        return data
+    return data if _PLAIN.match(data) else _literal(data)
+
+
+def _literal(data: bytes) -> bytes:
     return b"'" + data.replace(b"'", b"'\"'\"'") + b"'"
 
 
 def quick_script(command: Command, limit: float, mark: Mark) -> bytes:
     """Write the text that runs one command on a host whose timeout(1) is known to be a good one.
 
-    The shell becomes that timeout: three programs fewer to start. Its status says that the time was over.
+    The shell becomes that timeout: three programs fewer to start. Its status says that the time was over. Every word is
+    quoted, since the shell may be a login shell: zsh takes a bare `=x` for the path of x.
 
     Args:
         command: What to run.
@@ -139,11 +150,11 @@ def quick_script(command: Command, limit: float, mark: Mark) -> bytes:
         mark: The marks of this execution.
     """
     first, second = (half.encode() for half in mark.halves)
-    words = b" ".join(quote(word) for word in command.argv)
-    return (
-        b'a=%s b=%s; printf %%sS "$a$b"; printf %%sS "$a$b" >&2\n' % (first, second)
-        + b"exec timeout --kill-after=%d %d %s" % (KILL_AFTER, max(1, math.ceil(limit)), words)
-    )  # fmt: skip
+    words = b" ".join(word if word[:1] == b"'" else _literal(word) for word in map(quote, command.argv))
+    return b"a='%s' b='%s'; \\printf '%%sS' \"$a$b\"; \\printf '%%sS' \"$a$b\" >&2\n" % (
+        first,
+        second,
+    ) + b"\\exec 'timeout' '--kill-after=%d' '%d' %s" % (KILL_AFTER, max(1, math.ceil(limit)), words)
 
 
 def script(commands: Sequence[Command], limits: Sequence[float], mark: Mark, *, tell: bool = False) -> bytes:
@@ -191,7 +202,7 @@ def login_line(text: bytes) -> str:
 
 
 def plain_line(text: bytes) -> str:
-    """Wrap POSIX `sh` text for a login shell that is one: no further shell is started.
+    """Wrap POSIX `sh` text for a login shell that is one, whatever its profile has set: no further shell is started.
 
     Args:
         text: The text, in ASCII.
@@ -199,7 +210,7 @@ def plain_line(text: bytes) -> str:
     Raises:
         LimitExceeded: It would be longer than the kernel takes as one argument.
     """
-    return _checked(b"%s\n%s" % (_CLEAN, text))
+    return _checked(b"%s\n%s" % (_START, text))
 
 
 def _checked(line: bytes) -> str:

@@ -43,8 +43,13 @@ def _launcher(settings: ResourceSettings, image: str) -> list[bytes]:
     """The launcher's words; the directories are known on the node only."""
     words = []
     for word in settings.container_launcher:
-        pieces = re.split(r"(\{image\}|\{directory\}|\{secrets\})", word)
-        known = {"{image}": quote(image), "{directory}": b'"$ic_here/work"', "{secrets}": b'"$ic_secrets"'}
+        pieces = re.split(r"(\{image\}|\{directory\}|\{inputs\}|\{secrets\})", word)
+        known = {
+            "{image}": quote(image),
+            "{directory}": b'"$ic_here/work"',
+            "{inputs}": b'"$ic_dir/in"',
+            "{secrets}": b'"$ic_secrets"',
+        }
         words.append(b"".join(known[piece] if piece in known else quote(piece) for piece in pieces if piece))
     return words
 
@@ -62,6 +67,8 @@ def job_text(description: JobDescription, settings: ResourceSettings, tag: str, 
         words = [b"sh", b"-c", b"'exec \"$@\"'", b"sh", *words]
     if description.container is not None:
         words = [*_launcher(settings, description.container), *words]
+    # what a launcher is told to show in the image must be there
+    first = b'mkdir -p -m 700 "$ic_dir/in" "$ic_secrets"; ' if description.container is not None else b""
     site = [b"export %s" % quote(f"{name}={value}") for name, value in settings.environment.items()]
     lines = [
         b'ic_job_vars() { exec $ic_env %s "$@"; }' % pairs,
@@ -71,7 +78,7 @@ def job_text(description: JobDescription, settings: ResourceSettings, tag: str, 
         *([encode(settings.preamble)] if settings.preamble else []),
         b":",
         b"}",
-        b"ic_payload() { ic_site; ic_vars %s; }" % b" ".join(words),
+        b"ic_payload() { %sic_site; ic_vars %s; }" % (first, b" ".join(words)),
     ]
     return b"\n".join(lines) + b"\n"
 

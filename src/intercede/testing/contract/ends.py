@@ -9,7 +9,7 @@ import pytest
 from intercede.answers import JobState, JobStatus, Outcome, Reason
 from intercede.model import Copy, JobDescription, Resources
 from intercede.testing.contract.select import needs
-from intercede.testing.contract.steps import ENDS, by_copy, final, reached, run, script, waiting_jobs
+from intercede.testing.contract.steps import ENDS, by_copy, fetch_one, final, reached, run, script, waiting_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +49,9 @@ class TestEnds:
         assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 126, None)
 
     @needs("forgets")
-    async def test_when_the_scheduler_has_forgotten(self, early: Early) -> None:
+    async def test_when_the_scheduler_has_forgotten(self, early: Early, tmp_path: Path) -> None:
         spot = early.spot
-        for ref in (early.ended[-1], early.cancelled[0]):
+        for ref in (early.ended[-1], early.cancelled[0], early.timed[0]):
             await spot.native(spot.place.forgotten, ref)
         async with early.element() as fresh:
             statuses = await fresh.status([*early.ended, *early.cancelled])
@@ -59,6 +59,13 @@ class TestEnds:
             told = {row[0]: _said(statuses[ref]) for row, ref in zip(ENDS, early.ended, strict=True)}
             assert told == {row[0]: row[1:] for row in ENDS}
             assert statuses[early.cancelled[0]].state is JobState.CANCELLED
+            (timed,) = (await fresh.status(early.timed)).values()
+            output = await fetch_one(fresh, timed.ref, tmp_path)
+        assert output.stdout is not None
+        began, ended = map(int, output.stdout.read_text().split())
+        assert timed.started is not None
+        assert timed.ended is not None
+        assert timed.started.timestamp() <= began < ended <= timed.ended.timestamp()
         await spot.aclose()
 
     @needs("requeue")

@@ -32,12 +32,14 @@ class Early:
         walltime: A job that obeys when its time is over, and one that does not; Slurm's least walltime is a minute.
         ended: Jobs that end as `ENDS` says, where the scheduler forgets them soon after.
         cancelled: A job that is cancelled while it runs, likewise.
+        timed: A job that prints when it began and when it is about to end, likewise.
     """
 
     spot: Spot
     walltime: tuple[JobRef, ...]
     ended: tuple[JobRef, ...]
     cancelled: tuple[JobRef, ...]
+    timed: tuple[JobRef, ...]
 
     def element(self) -> BatchElement:
         """An element on their work area."""
@@ -50,9 +52,11 @@ async def _send_early(place: Place) -> Early:
     refs: list[JobRef] = []
     ended: list[JobRef] = []
     cancelled: list[JobRef] = []
+    timed: list[JobRef] = []
     async with spot.element() as ce:
         if place.has("forgets"):
             ended = (await ce.submit(script('eval "$1"'), [Copy(arguments=(row[0],)) for row in ENDS])).refs
+            timed = (await ce.submit(script("date +%s; sleep 2; date +%s"))).refs
             cancelled = (await ce.submit(script("sleep 300"))).refs
             await reached(ce, cancelled[0], JobState.RUNNING)
             await ce.cancel(cancelled)
@@ -61,7 +65,7 @@ async def _send_early(place: Place) -> Early:
             limit = Resources(walltime=timedelta(seconds=2))
             refs = (await ce.submit(script(text, resources=limit), 2)).refs
     await spot.aclose()
-    return Early(spot, tuple(refs), tuple(ended), tuple(cancelled))
+    return Early(spot, tuple(refs), tuple(ended), tuple(cancelled), tuple(timed))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,113 @@
+"""The accounting is away while jobs end: nothing flaps, nothing is guessed, and in the end all of it is exact."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.answers import JobState, Reason
+from intercede.model import Copy
+from intercede.testing.contract.steps import reached, script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from intercede.answers import JobStatus
+    from intercede.elements.batch import BatchElement
+    from intercede.model import JobRef
+    from testbed.stack import Stack
+    from tests.shapes.conftest import SpotAt
+
+pytestmark = pytest.mark.testbed
+
+STACK = "slurm-24.11-slow-accounting"
+# slurmctld looks once a minute for what is older than MinJobAge
+FORGOTTEN = 'while squeue -h -t all -j "$1" 2>/dev/null | grep -q .; do sleep 1; done'
+WAIT = 'until [ -e "$1/go" ]; do sleep 0.1; done; eval "$2"'
+Said = tuple[JobState, Reason | None, int | None, int | None]
+ENDS: list[tuple[str, Said]] = [
+    ("exit 0", (JobState.SUCCEEDED, None, 0, None)),
+    ("exit 7", (JobState.FAILED, Reason.EXIT_CODE, 7, None)),
+    ("kill -KILL $$", (JobState.FAILED, Reason.SIGNAL, None, 9)),
+    # its own record is hidden below, as a shared file system may do for a while
+    ("exit 5", (JobState.FAILED, Reason.EXIT_CODE, 5, None)),
+    # ended by force together with its runner, below: only Slurm can tell
+    ("sleep 300", (JobState.FAILED, Reason.SIGNAL, None, 9)),
+]
+HIDDEN, FORCED = 3, 4
+
+
+def said(status: JobStatus) -> Said:
+    return status.state, status.reason, status.exit_code, status.signal
+
+
+@contextlib.asynccontextmanager
+async def recorded(ce: BatchElement, refs: list[JobRef]) -> AsyncGenerator[dict[JobRef, list[Said]]]:
+    """Note everything that a watch tells."""
+    told: dict[JobRef, list[Said]] = {ref: [] for ref in refs}
+
+    async def note() -> None:
+        async with contextlib.aclosing(ce.watch(refs)) as changes:  # ty: ignore[invalid-argument-type]
+            async for news in changes:
+                for ref, status in news.items():
+                    told[ref].append(said(status))
+
+    watching = asyncio.create_task(note())
+    try:
+        yield told
+        async with asyncio.timeout(60):
+            await watching
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.mark.timeout(400)
+async def test_nothing_flaps_and_nothing_is_guessed(spot_on: SpotAt, stack_factory: Callable[[str], Stack]) -> None:
+    stack = stack_factory(STACK)
+    accounting = stack.daemon("slurmdbd")
+    spot = await spot_on(STACK)
+    async with spot.element() as ce, contextlib.AsyncExitStack() as mending:
+        refs = (
+            await ce.submit(script(WAIT, spot.home), [Copy(arguments=(text,)) for text, _ in ENDS], tag="slow")
+        ).refs
+        for ref in refs:
+            await reached(ce, ref, JobState.RUNNING)
+        told = await mending.enter_async_context(recorded(ce, refs))
+        mending.callback(accounting.start)
+        accounting.stop()
+        await spot.shell(": >go")
+        await asyncio.sleep(1)  # for the last one to have a child that is to be ended
+        await spot.shell('scancel --full --signal=KILL "$1"', refs[FORCED].native)
+        for ref in refs:
+            await spot.native(("sh", "-c", FORGOTTEN, "sh", "{native}"), ref)
+        record = f"{spot.store}/slow/c/{HIDDEN}/record"
+        await spot.shell('mv "$1" "$1.hidden"', record)
+        # who has not seen them end is told what the jobs wrote themselves, or that nobody knows
+        async with spot.element() as fresh:
+            for _ in range(3):
+                now = await fresh.status(refs)
+                for index, ref in enumerate(refs):
+                    if index in {HIDDEN, FORCED}:
+                        assert said(now[ref]) == (JobState.UNKNOWN, None, None, None)
+                        assert "sacct" in now[ref].detail
+                    else:
+                        assert said(now[ref]) == ENDS[index][1]
+                await asyncio.sleep(1)
+            accounting.start()
+            for index in (HIDDEN, FORCED):
+                status = await reached(fresh, refs[index], JobState.FAILED)
+                assert (said(status), status.source) == (ENDS[index][1], "sacct")
+                # so does who has seen that it ended, and not how
+                assert said((await ce.status([refs[index]]))[refs[index]]) == ENDS[index][1]
+    for index, ref in enumerate(refs):
+        first, *rest = told[ref]
+        assert first == (JobState.RUNNING, None, None, None)
+        # the queue shows for a moment that one has ended by force, and not how
+        assert rest == [ENDS[index][1]] or (index == FORCED and rest == [(JobState.FAILED, None, None, None)])
+    async with spot.element() as last:
+        await spot.shell('mv "$1.hidden" "$1"', record)
+        assert [said(each) for each in (await last.status(refs)).values()] == [end for _, end in ENDS]
