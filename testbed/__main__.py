@@ -54,10 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     up = add("up", _up, "bring a stack up until Ctrl-C", stack="")
     up.add_argument("--keep", action="store_true", help="leave it up")
     add("url", _url, "where a stack that is up is reached", stack="")
-    add("logs", _logs, "the logs of its daemons", stack="")
-    add("shell", _shell, "a shell inside", stack="").add_argument("--user", default="alice")
+    logs = add("logs", _logs, "the logs of its daemons", stack="")
+    shell = add("shell", _shell, "a shell inside", stack="")
     execute = add("exec", _exec, "run a command inside", stack="")
-    execute.add_argument("--user", default="alice")
+    for command in (shell, execute):
+        command.add_argument("--user", default="alice")
+    for command in (logs, shell, execute):
+        command.add_argument("--node", help="which of its containers, if it has several")
     execute.add_argument("command", nargs="+", metavar="COMMAND", help="after -- if it has options")
     down = add("down", _down, "take down a stack, or all that are kept and all leftovers", stack="?")
     down.add_argument("--all", action="store_true", help="also those that another process is using")
@@ -104,7 +107,11 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _describe(stack: Stack) -> None:
     print(f"{stack.name} ({stack.spec.system} {stack.version}) is up; users {', '.join(stack.users)}")
+    if len(stack.nodes) > 1:
+        print(f"  --node       {', '.join(stack.nodes)}")
     print(f"  --on         {stack.url()}")
+    if stack.spec.layout.inner:
+        print(f"  jump         {stack.users[0]}@{stack.host}:{stack.ssh_port}")
     print(f"  key          {stack.key()}")
     print(f"  known hosts  {stack.known_hosts}")
     print(f"  password     {stack.directory / 'password'} (alice)")
@@ -117,23 +124,33 @@ def _url(arguments: argparse.Namespace) -> int:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    print(find_running(arguments.stack).logs())
+    print(_named(arguments).logs(node=arguments.node))
     return 0
 
 
 def _shell(arguments: argparse.Namespace) -> int:
-    return _become(find_running(arguments.stack), ["--tty"], ["su", "-", arguments.user])
+    return _become(_named(arguments), arguments.node, ["--tty"], ["su", "-", arguments.user])
 
 
 def _exec(arguments: argparse.Namespace) -> int:
     home = "/root" if arguments.user == "root" else f"/home/{arguments.user}"
     options = ["--user", arguments.user, "--workdir", home]
-    return _become(find_running(arguments.stack), options, arguments.command)
+    return _become(_named(arguments), arguments.node, options, arguments.command)
 
 
-def _become(stack: Stack, options: Sequence[str], argv: Sequence[str]) -> int:
+def _named(arguments: argparse.Namespace) -> Stack:
+    """The stack of that name, if it has the node that is asked for."""
+    stack = find_running(arguments.stack)
+    try:
+        stack.container(arguments.node)
+    except ValueError as error:
+        raise TestbedError(str(error)) from error
+    return stack
+
+
+def _become(stack: Stack, node: str | None, options: Sequence[str], argv: Sequence[str]) -> int:
     engine = find_engine()
-    command = [engine.program, "exec", "--interactive", *options, stack.state.container, *argv]
+    command = [engine.program, "exec", "--interactive", *options, stack.container(node), *argv]
     os.execvpe(engine.program, command, engine.environment())  # noqa: S606 - an argument vector, no shell
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -93,6 +93,20 @@ class Engine:
             # Killed first: rm would politely wait ten seconds for it to end
             self.run("kill", *containers, check=False)
             self.run("rm", "--force", "--volumes", *containers, check=False)
+
+    def named(self, kind: str, label: str) -> list[str]:
+        """Name what has a label, `KEY=VALUE`.
+
+        Args:
+            kind: "network" or "volume".
+            label: Which.
+        """
+        return self.run(kind, "ls", "--format", "{{.Name}}", "--filter", f"label={label}").stdout.decode().split()
+
+    def drop(self, kind: str, names: Iterable[str]) -> None:
+        """Remove networks or volumes; those that are gone already, or are still in use, do not matter."""
+        for name in names:
+            self.run(kind, "rm", name, check=False)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

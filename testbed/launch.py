@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from testbed.stack import HOST, NODE, Stack, StackState, discard, stack_dir, wri
 from testbed.state import (
     LABEL,
     OWNER_LABEL,
+    ROOT_LABEL,
     STATE_LABEL,
     Container,
     is_abandoned,
@@ -26,6 +28,7 @@ from testbed.state import (
     new_run_id,
     parse_containers,
     process_owner,
+    run_of,
     runs_dir,
     set_owner,
 )
@@ -75,31 +78,27 @@ def start(
     directory = stack_dir(runs_dir() / run, name)
     owner = owner or process_owner()
     set_owner(directory.parent, owner)
-    container = f"intercede-testbed-{run}-{name}"
+    state = StackState.planned(spec, run, image)
     try:
-        return _launch(engine, spec, StackState(name, run, container, image, 0), directory, owner)
+        return _launch(engine, spec, state, directory, owner)
     except BaseException:
-        engine.remove([container])
+        state.remove(engine)
         discard(directory)
         raise
 
 
 def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path, owner: str) -> Stack:
-    labels = {LABEL: state.run, OWNER_LABEL: owner, STATE_LABEL: str(directory.parent)}
-    engine.run(
-        *("run", "--detach", "--name", state.container, "--hostname", "testbed"),
-        *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
-        *("--publish", f"{HOST}::22", "--tmpfs", "/small:size=1m,mode=1777", "--env", f"TESTBED_SHAPE={spec.shape}"),
-        # a home is not a layer of an image anywhere: files there would take three times as long
-        *("--volume", "/home"),
-        # SELinux would hide the repository; relabelling a person's checkout is not ours to do
-        *(("--volume", f"{SOURCE}:/src:ro") if SOURCE else ()),
-        *("--security-opt", "label=disable", state.image),
-        timeout=READY_TIMEOUT,
-    )
-    published = engine.run("port", state.container, "22/tcp").stdout.decode().split()[0]
+    described = {LABEL: state.run, OWNER_LABEL: owner, STATE_LABEL: str(directory.parent), ROOT_LABEL: str(runs_dir())}
+    labels = [part for name, value in described.items() for part in ("--label", f"{name}={value}")]
+    if state.network:
+        engine.run("network", "create", *labels, state.network)
+    if spec.layout.shared:
+        engine.run("volume", "create", *labels, state.network)
+    for node in spec.layout.nodes:
+        engine.run("run", "--detach", *labels, *_run_options(spec, state, node), state.image, timeout=READY_TIMEOUT)
+    published = engine.run("port", state.containers[spec.layout.door], "22/tcp").stdout.decode().split()[0]
     port = int(published.rpartition(":")[2])
-    stack = Stack(spec, StackState(state.stack, state.run, state.container, state.image, port), directory, engine)
+    stack = Stack(spec, replace(state, ssh_port=port), directory, engine)
     _provision(engine, stack)
     _wait_for_sshd(port)
     # Last: whoever sees it may use the stack
@@ -107,24 +106,50 @@ def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path,
     return stack
 
 
+def _run_options(spec: StackSpec, state: StackState, node: str) -> list[str]:
+    layout = spec.layout
+    options = ["--name", state.containers[node], "--hostname", node, "--tmpfs", "/small:size=1m,mode=1777"]
+    told = {"TESTBED_SHAPE": spec.shape, "TESTBED_ROLE": layout.nodes[node], "TESTBED_SHARED": layout.shared}
+    options += [part for name, value in told.items() for part in ("--env", f"{name}={value}")]
+    if state.network:
+        options += ["--network", state.network, "--network-alias", node]
+    if node == layout.door:
+        options += ["--publish", f"{HOST}::22"]
+    if layout.shared:
+        options += ["--volume", f"{state.network}:{layout.shared}"]
+    if layout.shared != "/home":
+        # a home is not a layer of an image anywhere: files there would take three times as long
+        options += ["--volume", "/home"]
+    # SELinux would hide the repository; relabelling a person's checkout is not ours to do
+    return [*options, *(("--volume", f"{SOURCE}:/src:ro") if SOURCE else ()), "--security-opt", "label=disable"]
+
+
 def _provision(engine: Engine, stack: Stack) -> None:
-    """Make this run's credentials, hand them over on stdin and wait for the stack to be ready."""
+    """Make this run's credentials, hand them over on stdin and wait for all nodes to be ready."""
     password = stack.directory / "password"
     password.touch(mode=0o600)
     password.write_text(secrets.token_urlsafe(18))
     key = stack.key()
     keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"testbed {stack.name}", "-f", str(key)]
     subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
-    given = key.with_suffix(".pub").read_text().strip() + "\n" + stack.password + "\n"
-    done = stack.exec([NODE, "provision"], input=given.encode(), check=False, timeout=READY_TIMEOUT)
-    if done.returncode:
-        said = engine.run("logs", "--tail", "40", stack.state.container, check=False)
-        words = (done.stderr + said.stdout + said.stderr).decode(errors="replace")
-        raise TestbedError(f"{stack.name} did not come up:\n{words}")
-    said, *host_keys = done.stdout.decode().splitlines()
-    stack.state = replace(stack.state, version=said.removeprefix("version "))
+    given = f"{key.with_suffix('.pub').read_text().strip()}\n{stack.password}\n".encode()
+    with ThreadPoolExecutor(len(stack.nodes)) as pool:
+        told = list(pool.map(lambda node: _provision_node(engine, stack, node, given), stack.nodes))
+    stack.state = replace(stack.state, version=told[0][0])
     check_version(stack)
-    write_ssh_files(stack, host_keys)
+    write_ssh_files(stack, {node: keys for node, (_, keys) in zip(stack.nodes, told, strict=True)})
+
+
+def _provision_node(engine: Engine, stack: Stack, node: str, given: bytes) -> tuple[str, list[str]]:
+    """Hand the credentials to one node and wait for it; gives its version and its host keys."""
+    done = stack.exec([NODE, "provision"], input=given, check=False, timeout=READY_TIMEOUT, node=node)
+    if done.returncode:
+        said = engine.run("logs", "--tail", "40", stack.container(node), check=False)
+        words = (done.stderr + said.stdout + said.stderr).decode(errors="replace")
+        where = f" ({node})" if len(stack.nodes) > 1 else ""
+        raise TestbedError(f"{stack.name}{where} did not come up:\n{words}")
+    version, *host_keys = done.stdout.decode().splitlines()
+    return version.removeprefix("version "), host_keys
 
 
 def check_version(stack: Stack) -> None:
@@ -157,9 +182,11 @@ def running() -> Iterator[Stack]:
     """Find the stacks that are up, the latest first, whoever owns them."""
     states = sorted(runs_dir().glob("*/*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in states:
+        if StackState.load(path.parent) is None:
+            continue
         stack = Stack.attach(path.parent)
-        description = find_engine().inspect([stack.state.container])
-        if description and description[0]["State"].get("Running"):
+        described = find_engine().inspect([stack.container(node) for node in stack.nodes])
+        if len(described) == len(stack.nodes) and all(each["State"].get("Running") for each in described):
             yield stack
 
 
@@ -177,9 +204,11 @@ def find_running(name: str) -> Stack:
 
 def find_reusable(name: str) -> Stack | None:
     """Find a stack of a name that is kept up by hand and is what `start` would bring up now."""
-    image = stack_image(find_stack(name))
+    spec = find_stack(name)
+    image = stack_image(spec)
     for stack in running():
-        if stack.name == name and stack.state.image == image and is_kept(stack.directory.parent):
+        fits = stack.name == name and stack.state.image == image and stack.nodes == tuple(spec.layout.nodes)
+        if fits and is_kept(stack.directory.parent):
             return stack
     return None
 
@@ -188,6 +217,7 @@ def close_run(run: str) -> None:
     """Remove every stack of a run, whether or not it came up, and its credentials."""
     engine = find_engine()
     engine.remove([container.ident for container in _ours(engine) if container.run == run])
+    _drop(engine, lambda name: run_of(name) == run)
     shutil.rmtree(runs_dir() / run, ignore_errors=True)
 
 
@@ -211,7 +241,18 @@ def sweep(engine: Engine, *, kept: bool = False, everything: bool = False) -> in
     doomed |= {c.ident for c in containers if everything or (kept and is_kept(c.state))}
     engine.remove(sorted(doomed))
     busy = {container.state for container in containers if container.ident not in doomed}
-    for directory in set(runs_dir().iterdir()) - busy:
-        if is_kept(directory) or is_abandoned(directory):
+
+    def is_over(directory: Path) -> bool:
+        return directory not in busy and (not directory.exists() or is_kept(directory) or is_abandoned(directory))
+
+    _drop(engine, lambda name: everything or is_over(runs_dir() / run_of(name)))
+    for directory in runs_dir().iterdir():
+        if is_over(directory):
             shutil.rmtree(directory, ignore_errors=True)
     return len(doomed)
+
+
+def _drop(engine: Engine, is_doomed: Callable[[str], bool]) -> None:
+    """Remove networks and volumes of ours."""
+    for kind in ("network", "volume"):
+        engine.drop(kind, filter(is_doomed, engine.named(kind, f"{ROOT_LABEL}={runs_dir()}")))

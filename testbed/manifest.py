@@ -2,8 +2,8 @@
 
 import hashlib
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,45 @@ EXTRAS = ("ssh", "testing")
 
 
 @dataclass(frozen=True)
+class Layout:
+    """The containers of a shape: one unless the manifest says otherwise.
+
+    Attributes:
+        nodes: What each container is called, with its role; the first is the main one, where commands run by default.
+        entry: The one whose port 22 is published; the main one unless the manifest says otherwise.
+        shared: A directory that all of them share; empty if there is none.
+    """
+
+    nodes: Mapping[str, str] = field(default_factory=lambda: {"testbed": "whole"})
+    entry: str = ""
+    shared: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the entry is one of the nodes.
+
+        Raises:
+            ValueError: It is not, or there is no node.
+        """
+        if not self.nodes or self.entry not in ("", *self.nodes):
+            raise ValueError(f"no node {self.entry!r}")
+
+    @property
+    def main(self) -> str:
+        """The node where commands run by default."""
+        return next(iter(self.nodes))
+
+    @property
+    def door(self) -> str:
+        """The node that is reached from outside."""
+        return self.entry or self.main
+
+    @property
+    def inner(self) -> str:
+        """The node that is reached through the entry as a jump host; empty if the entry is where one wants to go."""
+        return "" if self.door == self.main else self.main
+
+
+@dataclass(frozen=True)
 class StackSpec:
     """One line of the manifest: a system in one version and one configuration.
 
@@ -33,6 +72,7 @@ class StackSpec:
         scheme: What follows `ssh+` in the URL.
         daemons: What may be stopped, started, frozen and thawed.
         moves: Whether the release is still being made, so that another version is reported and no failure.
+        layout: Its containers.
     """
 
     name: str
@@ -43,6 +83,7 @@ class StackSpec:
     scheme: str
     daemons: tuple[str, ...]
     moves: bool = False
+    layout: Layout = field(default_factory=Layout)
 
 
 def parse_manifest(text: str) -> dict[str, StackSpec]:
@@ -63,8 +104,9 @@ def _parse_stack(name: str, entry: dict[str, Any], systems: dict[str, dict[str, 
     try:
         system = systems[entry["system"]]
         fields: dict[str, Any] = {"shape": "plain"} | entry
-        return StackSpec(name=name, scheme=system["scheme"], daemons=tuple(system["daemons"]), **fields)
-    except (KeyError, TypeError) as error:
+        layout = Layout(**system.get("shapes", {}).get(fields["shape"], {}))
+        return StackSpec(name=name, scheme=system["scheme"], daemons=tuple(system["daemons"]), layout=layout, **fields)
+    except (KeyError, TypeError, ValueError) as error:
         raise TestbedError(f"the manifest's stack {name!r} is wrong: {error}") from error
 
 

@@ -13,6 +13,9 @@ LABEL = "intercede-testbed"
 OWNER_LABEL = "intercede-testbed.owner"
 # Where the run's directory is: other users of the engine, and other state directories, are none of our business
 STATE_LABEL = "intercede-testbed.state"
+# Where all runs of this state directory are: by this one networks and volumes are found
+ROOT_LABEL = "intercede-testbed.root"
+PREFIX = "intercede-testbed-"
 # In the run's file `owner` once `up --keep` has left it running: until somebody takes it down
 KEPT = "kept"
 
@@ -102,6 +105,16 @@ def parse_containers(descriptions: Iterable[dict[str, Any]], runs: Path) -> list
         if LABEL in labels and state.parent == runs:
             found.append(Container(description["Id"], labels[LABEL], labels.get(OWNER_LABEL, ""), state))
     return found
+
+
+def resource_name(run: str, stack: str) -> str:
+    """Name what a stack has of its own: its container, network and volume."""
+    return f"{PREFIX}{run}-{stack}"
+
+
+def run_of(name: str) -> str:
+    """Say which run a container, network or volume of such a name belongs to."""
+    return name.removeprefix(PREFIX).partition("-")[0]
 
 
 def set_owner(run_dir: Path, owner: str) -> None:

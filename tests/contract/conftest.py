@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_SLURM = ("one-host", "hold", "queues", "requeue", "describe", "small", "stranger")
+ON_SLURM = ("hold", "queues", "requeue", "describe", "small", "stranger")
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
     f"ssh-{stack.name}": stack
@@ -44,18 +44,34 @@ PLACES: Mapping[str, frozenset[str]] = {
     "local-process": traits_of(Process, "one-host", "supervised"),
     "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
-    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
-    "local-slurm": traits_of(Slurm, *ON_SLURM),
-} | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
-CONTAINED = {"sshd-process": "slurm-24.11", "ssh-slurm": "slurm-24.11", "bare-slurm": "slurm-24.11-no-accounting"}
+    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM),
+    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", "freeze", "forgets", *ON_SLURM),
+    "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "gateway-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM),
+    "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "local-slurm": traits_of(Slurm, "one-host", *ON_SLURM),
+} | {name: traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM) for name in VERSIONS}
+CONTAINED = {
+    "sshd-process": "slurm-24.11",
+    "ssh-slurm": "slurm-24.11",
+    "bare-slurm": "slurm-24.11-no-accounting",
+    "cluster-slurm": "slurm-24.11-cluster",
+    "gateway-slurm": "slurm-24.11-gateway",
+    "round-robin-slurm": "slurm-24.11-round-robin",
+}
 CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
 INSIDE = {"local-slurm"}
 # Where test_inside.py runs the suite; Python is too old in the others
 CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
 ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
-# Slurm without accounting, whose daemon may be frozen at any time: what depends on either
-ONLY = {"bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"}}
+ONLY = {
+    # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
+    "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
+    # what depends on the way there
+    "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
+    # what may depend on the host that a connection ends at
+    "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
+}
 # Slurm would wait for two minutes before it starts the job again; within the same second, it fails to
 REQUEUE = (
     'scontrol requeue "$1"; until [ "$(squeue -h -r -j "$1" -o %r)" = BeginTime ]; do sleep 0.1; done; '
@@ -168,12 +184,9 @@ def place(
 def contained(name: str, stack: Stack) -> Place:
     """A place in a container, over OpenSSH."""
     scheduler = "process" if name.endswith("process") else "slurm"
-    ssh = {
-        "host": stack.host, "port": stack.ssh_port, "user": "alice", "identity_files": [str(stack.key("alice"))],
-        "known_hosts": str(stack.known_hosts), "config_file": "", "agent": False,
-    }  # fmt: skip
-    settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{stack.host}:{stack.ssh_port}", "scheduler": scheduler}
-    settings |= {"ssh": ssh, "slots": 4} if scheduler == "process" else {"ssh": ssh}
+    where = stack.url().partition("@")[2]
+    settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{where}", "scheduler": scheduler, "ssh": stack.ssh_settings()}
+    settings |= {"slots": 4} if scheduler == "process" else {}
     base = f"/home/alice/contract-{secrets.token_hex(3)}"
     extras: dict[str, Any] = {**CONTAINER, **(SLURM if scheduler == "slurm" else {})}
 

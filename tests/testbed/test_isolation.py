@@ -24,7 +24,7 @@ WAITING = """
     import pathlib, time
 
     def test_it(slurm):
-        lines = [slurm.state.container, str(slurm.key()), slurm.key().read_text().splitlines()[-2], slurm.password]
+        lines = [slurm.container(), str(slurm.key()), slurm.key().read_text().splitlines()[-2], slurm.password]
         pathlib.Path("part").write_text("\\n".join(lines))
         pathlib.Path("part").rename("up")
         time.sleep(600)
@@ -68,7 +68,7 @@ def test_what_a_killed_session_leaves_is_found_and_removed_by_the_next(project: 
 
 
 def test_it_is_reached_from_this_machine_alone_and_may_do_nothing_special(slurm: Stack) -> None:
-    (description,) = find_engine().inspect([slurm.state.container])
+    (description,) = find_engine().inspect([slurm.container()])
     assert NAME.fullmatch(description["Name"].lstrip("/"))
     labels = description["Config"]["Labels"]
     assert labels[LABEL] == slurm.state.run

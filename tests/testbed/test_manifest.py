@@ -9,21 +9,32 @@ GOOD = """
 [stacks]
 "x-1" = { system = "x", suite = "trixie", version = "1.2" }
 "x-1-odd" = { system = "x", suite = "trixie", version = "1.2", shape = "odd" }
+"x-1-wide" = { system = "x", suite = "trixie", version = "1.2", shape = "wide" }
 [systems.x]
 scheme = "ecks"
 daemons = ["xd", "sshd"]
+[systems.x.shapes]
+wide = { nodes = { inside = "all", outside = "door" }, entry = "outside", shared = "/home" }
 """
 
 
 def test_a_stack_is_one_line_and_takes_the_rest_from_its_system() -> None:
     stacks = parse_manifest(GOOD)
-    assert list(stacks) == ["x-1", "x-1-odd"]
+    assert list(stacks) == ["x-1", "x-1-odd", "x-1-wide"]
     plain = stacks["x-1"]
     assert (plain.system, plain.suite, plain.version, plain.shape) == ("x", "trixie", "1.2", "plain")
     assert (plain.scheme, plain.daemons) == ("ecks", ("xd", "sshd"))
     assert stacks["x-1-odd"].shape == "odd"
     assert not plain.moves
     assert parse_manifest(GOOD.replace('"1.2" }', '"1.2", moves = true }', 1))["x-1"].moves
+
+
+def test_a_shape_may_have_several_containers() -> None:
+    stacks = parse_manifest(GOOD)
+    single, wide = stacks["x-1-odd"].layout, stacks["x-1-wide"].layout
+    assert (len(single.nodes), single.door, single.inner, single.shared) == (1, single.main, "", "")
+    assert wide.nodes == {"inside": "all", "outside": "door"}
+    assert (wide.main, wide.door, wide.inner, wide.shared) == ("inside", "outside", "inside", "/home")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +45,8 @@ def test_a_stack_is_one_line_and_takes_the_rest_from_its_system() -> None:
         ('system = "x"', 'system = "y"'),
         ('scheme = "ecks"', ""),
         ("[stacks]", "[stacks"),
+        ('entry = "outside"', 'entry = "nowhere"'),
+        ('shared = "/home"', 'common = "/home"'),
     ],
 )
 def test_a_wrong_manifest_is_refused(before: str, after: str) -> None:

@@ -12,8 +12,9 @@ from testbed.errors import TestbedError
 from testbed.launch import check_version
 from testbed.manifest import find_stack
 from testbed.stack import Stack, StackState, discard, write_ssh_files
+from testbed.state import run_of
 
-STATE = StackState("slurm-24.11", "r1", "intercede-testbed-r1-slurm-24.11", "localhost/image:1", 40022)
+STATE = replace(StackState.planned(find_stack("slurm-24.11"), "r1", "localhost/image:1"), ssh_port=40022)
 
 
 @pytest.fixture
@@ -48,13 +49,47 @@ def test_another_version_is_an_error_unless_its_release_moves(
 
 
 def test_openssh_understands_the_files(stack: Stack) -> None:
-    write_ssh_files(stack, ["ssh-ed25519 AAAA root@testbed"])
+    write_ssh_files(stack, {"testbed": ["ssh-ed25519 AAAA root@testbed"]})
     assert stack.known_hosts.read_text() == "[127.0.0.1]:40022 ssh-ed25519 AAAA\n"
     argv = ["ssh", "-G", "-F", str(stack.ssh_config), "slurm-24.11"]
     said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
     wanted = {"hostname 127.0.0.1", "port 40022", "user alice", f"identityfile {stack.key()}"}
     assert wanted <= set(said)
     assert f"userknownhostsfile {stack.known_hosts}" in said
+
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> Stack:
+    spec = find_stack("slurm-24.11-gateway")
+    return Stack(spec, replace(StackState.planned(spec, "r1", "i"), ssh_port=40022), tmp_path, Engine("false"))
+
+
+def test_each_container_of_several_is_named_after_its_node(hidden: Stack) -> None:
+    assert STATE.containers == {"testbed": "intercede-testbed-r1-slurm-24.11"}
+    assert STATE.network == ""
+    assert hidden.nodes == ("login", "bastion")
+    assert hidden.container() == "intercede-testbed-r1-slurm-24.11-gateway-login"
+    assert hidden.container("bastion") == "intercede-testbed-r1-slurm-24.11-gateway-bastion"
+    assert run_of(hidden.state.network) == "r1"
+    with pytest.raises(ValueError, match=r"c9.*login, bastion"):
+        hidden.daemon("sshd", node="c9")
+
+
+def test_the_way_through_a_jump_host(hidden: Stack) -> None:
+    write_ssh_files(hidden, {"login": ["ssh-ed25519 AAAA root@login"], "bastion": ["ssh-ed25519 BBBB root@bastion"]})
+    assert hidden.known_hosts.read_text() == "[127.0.0.1]:40022 ssh-ed25519 BBBB\nlogin ssh-ed25519 AAAA\n"
+    assert hidden.url() == "ssh+slurm://alice@login"
+    settings = hidden.ssh_settings()
+    assert (settings["host"], settings["port"]) == ("login", 22)
+    assert [(hop["host"], hop["port"]) for hop in settings["jump"]] == [("127.0.0.1", 40022)]
+    argv = ["ssh", "-G", "-F", str(hidden.ssh_config), "slurm-24.11-gateway"]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert {"hostname login", "proxyjump slurm-24.11-gateway-bastion", "user alice"} <= set(said)
+
+
+def test_a_state_of_another_release_is_none(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"stack": "slurm-24.11", "container": "x"}')
+    assert StackState.load(tmp_path) is None
 
 
 def test_unknown_users_and_daemons_are_named_in_the_error(stack: Stack) -> None:

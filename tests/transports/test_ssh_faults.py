@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from intercede.errors import ConnectFailed, ConnectionLost, TransportError
 from intercede.steps import Command
 from intercede.testing.ssh_server import Faults
+from intercede.transports import ssh_connect
 
 if TYPE_CHECKING:
     from tests.transports.conftest import MakeTransport, StartServer
@@ -42,7 +44,39 @@ async def test_a_port_that_accepts_and_is_silent(start: StartServer, connect: Ma
         assert time.monotonic() - began < 2
 
 
-async def test_something_that_is_no_ssh_server(start: StartServer, connect: MakeTransport) -> None:
+async def test_a_server_that_hangs_up_at_first_is_tried_again(start: StartServer, connect: MakeTransport) -> None:
+    server = await start()
+    calls = 0
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= 2:  # as OpenSSH does beyond MaxStartups; 8.5 and later say why before
+            writer.write(b"Exceeded MaxStartups\r\n" if calls == 1 else b"")
+            writer.close()
+            return
+        there, back = await asyncio.open_connection(server.host, server.port)
+        await asyncio.gather(copy(reader, back), copy(there, writer))
+
+    busy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with busy:
+        port = busy.sockets[0].getsockname()[1]
+        transport = connect(server, port=port, host_keys=(server.host_key,))
+        assert (await transport.run([HELLO]))[0].stdout == b"hello\n"
+        await transport.aclose()
+    assert calls == 3
+
+
+async def test_something_that_is_no_ssh_server(
+    start: StartServer, connect: MakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_connect, "BUSY_WAITS", (0, 0))
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()

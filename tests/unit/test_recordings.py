@@ -201,3 +201,19 @@ def test_list_and_find(version: Path) -> None:
     assert (ended.copies, ended.purged, ended.resource) == (4, False, "recorded")
     found = programs(version / "find.txt", "find")[0]
     assert replay(Area("~/.intercede", SLURM, found.nonce).find(ended.tag, 5), [(found.answer,)]) == ended
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("c1", "c1"),
+        ("c[1-4,7]", "c1"),
+        ("c1,d1", "c1"),
+        ("r[01-02]n[3,5],x1", "r01n3"),
+        ("a-[01,03]-ib", "a-01-ib"),
+        ("", None),
+    ],
+)
+def test_of_several_nodes_the_first_is_told(nodes: str, first: str | None) -> None:
+    line = f"7_0|COMPLETED|0:0|ic-t|debug|{nodes}|2026-01-01T12:00:00|2026-01-01T12:00:00|2026-01-01T12:00:01|01:00:00"
+    assert SLURM.read_history(line)["7_0"].node == first

@@ -147,8 +147,13 @@ def _exit(text: str) -> tuple[int | None, int | None]:
     return (None, int(signal)) if int(signal) else (int(code), None)
 
 
+@lru_cache(4096)
 def _node(text: str) -> str | None:
-    return None if text in {"", "n/a", "None assigned", "(null)"} else text
+    """The first node of a list: `c1` of `c[1-4,7]`, and of `c1,d1`."""
+    if text in {"", "n/a", "None assigned", "(null)"}:
+        return None
+    first = re.match(r"(?:[^][,]|\[[^]]*\])*", text)
+    return re.sub(r"\[([^],-]+)[^]]*\]", r"\1", first[0] if first else text)
 
 
 def _begun(node: str | None, started: str) -> datetime | None:

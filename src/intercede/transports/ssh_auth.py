@@ -65,6 +65,11 @@ class Client(asyncssh.SSHClient):
         """Remember the connection, which knows the methods that the server accepts."""
         self._connection = conn
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the server took the connection, and has not said its version."""
+        return self._connection is not None and not self._connection.get_extra_info("server_version")
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the agent."""
         self.forget()

@@ -20,6 +20,7 @@ __all__ = ["connect"]
 
 KEEPALIVES = 3
 CLOSING = 2.0
+BUSY_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
 
 # What a configuration made for people at a terminal may ask for, and what has no place here: nothing of this process's
 # environment is sent, nothing is forwarded. GSSAPI key exchange would do without a host key, so it stays off.
@@ -39,6 +40,9 @@ async def connect(
 ) -> asyncssh.SSHClientConnection:
     """Connect to one server, check its host key and authenticate.
 
+    A server that hangs up before it has said what it is has too many at its door (`MaxStartups`): it is tried again a
+    few times.
+
     Args:
         target: The server.
         resource: For the provider: which resource this is for.
@@ -53,6 +57,24 @@ async def connect(
         ConfigurationError: The OpenSSH configuration holds what AsyncSSH cannot take.
     """
     known = await asyncio.to_thread(_KnownKeys, target)
+    for wait in BUSY_WAITS:
+        with contextlib.suppress(Busy):
+            return await _attempt(target, known, resource, credentials, tunnel)
+        await asyncio.sleep(wait)
+    return await _attempt(target, known, resource, credentials, tunnel)
+
+
+class Busy(ConnectFailed):
+    """The server hung up before it said anything; nothing was sent."""
+
+
+async def _attempt(
+    target: Target,
+    known: _KnownKeys,
+    resource: str,
+    credentials: CredentialProvider | None,
+    tunnel: asyncssh.SSHClientConnection | None,
+) -> asyncssh.SSHClientConnection:
     client: Client | None = None
     try:
         async with asyncio.timeout(target.connect_timeout) as deadline:
@@ -144,6 +166,10 @@ def _explain(error: Exception, target: Target, client: Client | None, known: _Kn
         isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in reason
     ):
         return _rejected(asked, reason, target, client, known)
+    lost = isinstance(error, asyncssh.ConnectionLost | ConnectionError)
+    if lost and client is not None and client.hung_up and target.proxy_command is None:
+        advice = "Is it sshd that listens there? A busy one does so (MaxStartups): try again later."
+        return Busy(asked, f"the server hung up before it said what it is: {reason}", advice)
     if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in reason.lower():
         return _denied(asked, reason, client)
     if isinstance(error, asyncssh.ChannelOpenError):

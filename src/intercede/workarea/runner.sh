@@ -84,6 +84,7 @@ ic_run() { # in a shell of its own
     ic_payload "$@"
   )
   ic_code=$? ic_signal=- ic_flag=- ic_cpu=-
+  ic_latest || exit 70
   times >"$ic_here/.times"
   { read -r _ && read -r ic_cpu; } <"$ic_here/.times" && ic_cpu=${ic_cpu% *},${ic_cpu#* }
   if [ "$ic_code" -gt 256 ]; then # ksh93
@@ -100,7 +101,10 @@ ic_run() { # in a shell of its own
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
   [ "$ic_flag" = interrupted ] || rm -rf "$ic_secrets"
 }
+# Whether this is the last start of the copy: a node that was given up as dead may wake up when the job runs elsewhere.
+ic_latest() { read -r _ ic_seen _ <"$ic_here/record" && [ "$ic_seen" = "$ic_attempt" ]; }
 ic_noted() { # WHO: was told to end; is it because the time is over?
+  ic_latest 2>/dev/null || return 0
   ic_limit=0 ic_word=terminated
   [ ! -f "$ic_dir/requeue" ] || ic_word=interrupted # it may be started again
   [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"

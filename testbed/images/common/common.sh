@@ -5,7 +5,9 @@
 LOGS=/var/log/testbed
 STATE=/run/testbed
 USERS=(alice bob carol dave)
-declare -A PIDFILE=([sshd]=/run/sshd.pid)
+declare -A PIDFILE=([sshd]=/run/sshd.pid [balancer]=/run/balancer.pid)
+# What is opened when all else is up
+DOORS=(sshd)
 
 # wait_for SECONDS COMMAND...: until it succeeds
 wait_for() {
@@ -44,6 +46,29 @@ setup_sshd() {
 
 start_sshd() { mkdir -p /run/sshd; /usr/sbin/sshd -E $LOGS/sshd.log; }
 
+# BACKENDS: what a node does in place of a server of its own; connections go to their sshd in turn
+start_balancer() {
+  setsid --fork /opt/venv/bin/python /usr/local/lib/testbed/balancer.py "${PIDFILE[balancer]}" "${BACKENDS[@]}" \
+    </dev/null >>$LOGS/balancer.log 2>&1
+}
+
+# together FILE COMMAND...: makes a file with the command; of nodes that share a directory, the first one makes it for all
+together() {
+  local file=$1 shared=${TESTBED_SHARED:-}/.testbed; shift
+  if [ -z "${TESTBED_SHARED:-}" ]; then "$@"; return; fi
+  install -d -m 700 "$shared"
+  (
+    flock 9
+    [ -e "$shared/${file##*/}" ] || { "$@"; cp -p "$file" "$shared/"; }
+  ) 9>"$shared/lock"
+  [ -e "$file" ] || cp -p "$shared/${file##*/}" "$file"
+}
+
+make_host_key() {
+  together "$1" ssh-keygen -q -t "$2" -N '' -f "$1"
+  [ -e "$1.pub" ] || ssh-keygen -y -f "$1" > "$1.pub"
+}
+
 # pid_of DAEMON: of the daemon itself, not of what it forked; fails when it does not run
 pid_of() {
   local pid
@@ -73,7 +98,7 @@ signal() {
 provision() {
   local key password kind
   IFS= read -r key; IFS= read -r password
-  for kind in ed25519 ecdsa; do ssh-keygen -q -t $kind -N '' -f /etc/ssh/ssh_host_${kind}_key; done
+  for kind in ed25519 ecdsa; do make_host_key /etc/ssh/ssh_host_${kind}_key $kind; done
   printf '%s\n' "$key" > /etc/ssh/authorized_keys
   printf 'alice:%s\n' "$password" | chpasswd
   mkdir -p $STATE; touch $STATE/provisioned
@@ -95,7 +120,7 @@ run() {
   for daemon in "${DAEMONS[@]}"; do start "$daemon"; done
   check_ready
   wait_for 120 test -e $STATE/provisioned
-  start sshd
+  for daemon in "${DOORS[@]}"; do start "$daemon"; done
   touch $STATE/ready
   exec sleep infinity
 }
@@ -108,8 +133,9 @@ main() {
   setup) mkdir -p $LOGS; setup_users; setup_sshd; setup_system ;;
   run | provision) "$1" ;;
   start | stop) "$1" "$2" ;;
-  freeze) signal STOP "$2" ;;
-  thaw) signal CONT "$2" ;;
+  # without a daemon's name: all processes but the first, which nobody can stop from inside, and this one
+  freeze) if [ $# -gt 1 ]; then signal STOP "$2"; else kill -STOP -- -1; fi ;;
+  thaw) if [ $# -gt 1 ]; then signal CONT "$2"; else kill -CONT -- -1; fi ;;
   logs) logs "${2:-+1}" ;;
   *) echo "usage: testbed-node setup|run|provision|logs|start|stop|freeze|thaw" >&2; exit 64 ;;
   esac
