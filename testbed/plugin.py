@@ -135,18 +135,21 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests with the stacks that they need, before they are selected by marks and keywords.
 
-    A test needs those that its marks `stack` name, those that it bears as keywords or is parametrized with, and the
-    default one if it takes the fixture `slurm`.
+    A test needs those that its marks `stack` name, those that it bears as keywords, those that it is parametrized with
+    and takes from `stack_factory`, and the default one if it takes the fixture `slurm`.
     """
     stacks = load_manifest().keys()
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        words = {*item.extra_keyword_matches, *map(str, callspec.params.values() if callspec else ())}
+        fixtures, callspec = getattr(item, "fixturenames", ()), getattr(item, "callspec", None)
         named = {mark.kwargs["name"] for mark in item.iter_markers("stack")}
-        wanted = {DEFAULT} if "slurm" in getattr(item, "fixturenames", ()) else set()
-        for name in (stacks & words) | wanted:
+        found = stacks & set(item.extra_keyword_matches)
+        if callspec and "stack_factory" in fixtures:
+            found |= stacks & set(map(str, callspec.params.values()))
+        if "slurm" in fixtures:
+            found.add(DEFAULT)
+        for name in found - named:
             item.add_marker(pytest.mark.stack(name=name))
-        if found := named | wanted | (stacks & words):
+        if found := found | named:
             item.add_marker("testbed")
             item.extra_keyword_matches |= found
 

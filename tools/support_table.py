@@ -58,10 +58,10 @@ def support() -> str:
         there = f"`ssh+{name}://user@host/queue`"
         if not plain:
             rows.append([TITLES[name], "this machine, over SSH", f"{here}, {there}", "from documentation"])
-        inside = {cell.stack for cell in load_cells().values() if cell.python}
+        inside = {cell.stack.name for cell in load_cells().values() if cell.stack and cell.python}
         for stack in plain:
             # On Slurm's own machine the suite runs where Python is new enough
-            ways = {"over SSH": there} | ({"this machine": here} if stack in inside else {})
+            ways = {"over SSH": there} | ({"this machine": here} if stack.name in inside else {})
             system = f"{TITLES[name]} {stack.version}"
             rows += [[system, where, url, _state(stack.name)] for where, url in reversed(ways.items())]
     planned = [TITLES[name] for name in get_args(SchedulerName) if name not in SCHEDULERS]
