@@ -96,8 +96,9 @@ def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path,
         engine.run("volume", "create", *labels, state.network)
     for node in spec.layout.nodes:
         engine.run("run", "--detach", *labels, *_run_options(spec, state, node), state.image, timeout=READY_TIMEOUT)
-    published = engine.run("port", state.containers[spec.layout.door], "22/tcp").stdout.decode().split()[0]
-    port = int(published.rpartition(":")[2])
+    published = engine.run("port", state.containers[spec.layout.door], "22/tcp", check=False).stdout.decode().split()
+    # A container that has ended already publishes nothing: provisioning it says why
+    port = int(published[0].rpartition(":")[2]) if published else 0
     stack = Stack(spec, replace(state, ssh_port=port), directory, engine)
     _provision(engine, stack)
     _wait_for_sshd(port)

@@ -42,6 +42,8 @@ class Session:
                 "testbed.plugin",
                 "-p",
                 "no:cacheprovider",
+                "-p",
+                "no:asyncio",
                 "-c",
                 "pytest.ini",
                 *words,

@@ -28,7 +28,7 @@ def test_a_daemon_that_was_ended(project: Callable) -> None:
     assert "FAILED test_it.py::test_the_queue_answers" in said
     assert "Unable to contact slurm controller" in said
     assert f"logs of {DEFAULT}" in said
-    log = re.search(r"==> \S*slurmctld\.log <==\n(.*?)(?=\n==> |\n-{9})", said, re.DOTALL)
+    log = re.search(r"==> \S*slurmctld\.log <==\n(.*?)(?=\n==> |\n[-=]{9}|\ntestbed: )", said, re.DOTALL)
     assert log is not None, said
     assert re.search(r"Terminate signal|Saving all slurm state|shutting down|finished", log[1]), log[1]
     kept = list((session.folder / "test-results" / DEFAULT).glob("*.log"))
