@@ -25,6 +25,7 @@ from testbed.manifest import REPOSITORY
 from testbed.setup import setup_machine
 from testbed.state import LABEL, OWNER_LABEL, STATE_LABEL, new_run_id, process_owner, runs_dir
 from tools.cells import Cell, choose
+from tools.find_tests import find_tests
 from tools.results import Result, digest_of_sources, load_results, read_output
 
 # What pytest's exit status says when no test is selected
@@ -51,6 +52,7 @@ class Runner:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
         self.failures: list[str] = []
+        self.tests: dict[str, dict[str, int]] = {}
 
     def run(self, cell: Cell) -> Result | None:
         """Run one; None if the run has been stopped."""
@@ -93,9 +95,11 @@ class Runner:
         return process.returncode, output
 
     def _command(self, cell: Cell) -> tuple[list[str], dict[str, str]]:
-        words = ["-n", str(self._workers), "-m", cell.marks, *self._words]
+        tests = self.tests.get(cell.name) or {"tests": self._workers}
+        workers = min(self._workers, sum(tests.values()))
+        words = ["-n", str(workers), "-m", cell.marks, *self._words]
         if not cell.python:
-            return [sys.executable, "-m", "pytest", *words, "tests"], dict(os.environ)
+            return [sys.executable, "-m", "pytest", *words, *tests], dict(os.environ)
         return _inside(cell, words)
 
     def _report(self, cell: Cell, result: Result, output: str) -> None:
@@ -194,6 +198,7 @@ def main() -> int:
         tell(f"error: {error}")
         return 2
     runner = Runner(arguments.workers, words, record=arguments.record and not words)
+    runner.tests = find_tests(cell.name for cell in left if cell.stack and not cell.python)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         waiting = [pool.submit(runner.run, cell) for cell in left]
         try:

@@ -11,6 +11,7 @@ from testbed.errors import TestbedError
 from testbed.manifest import load_manifest
 from tools import results
 from tools.cells import QUICK, choose, load_cells, parse_cells
+from tools.find_tests import find_tests
 from tools.results import digest_of_sources, load_results, read_output
 
 MANIFEST = """
@@ -61,12 +62,12 @@ def test_an_unknown_cell_is_answered_with_those_there_are() -> None:
 
 
 def test_every_stack_of_the_manifest_is_a_cell_and_some_test_needs_it() -> None:
-    tests = (Path(__file__).parents[1]).rglob("test_*.py")
-    shapes = {path.stem.removeprefix("test_").replace("_", "-") for path in tests if path.parent.name == "shapes"}
-    for name, spec in load_manifest().items():
-        assert load_cells()[name].stack == spec
-        contract = (Path(__file__).parents[1] / "contract" / "conftest.py").read_text()
-        assert spec.shape in {"plain", *shapes} or f'"{name}"' in contract, f"no test for {name}"
+    stacks = load_manifest()
+    found = find_tests(stacks)
+    assert set(found) == set(stacks)
+    assert {name: load_cells()[name].stack for name in stacks} == stacks
+    assert "tests/contract/test_contract.py" in found["slurm-20.11"]
+    assert not any(path.startswith("tests/unit") for paths in found.values() for path in paths)
 
 
 def test_what_pytest_prints_becomes_a_result() -> None:
