@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Likeness"]
 
@@ -69,12 +69,11 @@ class Likeness:
 
 def _numbered(line: str, numbers: Mapping[str, str]) -> str:
     """Replace the numbers of jobs where one may stand: `7`, `7|…`, `7_0 8_[1-2]|…`, `-j 7,8`, or the end of a line."""
-    if not numbers:
+    if not numbers or line[:2] not in {"# ", "| ", "! "}:
         return line
     either = "|".join(numbers)
     if line.startswith("# "):
         pattern = rf"(?<=[ ,])({either})(?=[ ,_\n])"
     else:
         pattern = rf"(?<=[ ])({either})(?=[_|\n]| \d+[_ |])"
-    replace: Callable[[re.Match[str]], str] = lambda found: numbers[found[1]]  # noqa: E731
-    return re.sub(pattern, replace, line)
+    return re.sub(pattern, lambda found: numbers[found[1]], line)
