@@ -25,8 +25,10 @@ HERE = Likeness([START, START + 1, START + 2], ["36", "3"], {"node7": "submit-ho
         ("| 36 3|CANCELLED\n", "| 101 102|CANCELLED\n"),
         ("| 3\n", "| 102\n"),
         ("# sacct -j 36,3,37 -o x\n", "# sacct -j 101,102,37 -o x\n"),
+        ("# x 'rec 0-2 36_0\nrec 3 3_3' -j 36,3\n", "# x 'rec 0-2 101_0\nrec 3 102_3' -j 101,102\n"),
         # what is no number of a job
         ("< 36\n= 3\n", "< 36\n= 3\n"),
+        ("# 'intercede submit' x 3 60 --nodes=1\n", "# 'intercede submit' x 3 60 --nodes=1\n"),
         ("| nonce chunk 0 3 known\n| debug|up|1/2/0/36\n", "| nonce chunk 0 3 known\n| debug|up|1/2/0/36\n"),
         ("| rec 0,3 cancelled -\n", "| rec 0,3 cancelled -\n"),
     ],

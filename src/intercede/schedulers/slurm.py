@@ -85,7 +85,7 @@ FIELDS = (
     (re.compile("account", re.IGNORECASE), "resources.account"),
     (re.compile("memory", re.IGNORECASE), "resources.memory"),
     (re.compile("generic resource|gres", re.IGNORECASE), "resources.gpus"),
-    (re.compile("node configuration|CPU count", re.IGNORECASE), "resources.cores, nodes, memory or gpus"),
+    (re.compile("node configuration|CPU count|processors", re.IGNORECASE), "resources.cores, nodes, memory or gpus"),
 )
 ABSENT = re.compile(r"Unable to contact slurm controller|temporarily|in standby|backup controller", re.IGNORECASE)
 _ID = re.compile(r"(\d+)_(\d+)\Z")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Likeness"]
 
@@ -68,13 +68,17 @@ class Likeness:
 
 
 def _numbered(line: str, numbers: Mapping[str, str]) -> str:
-    """Replace the numbers of jobs where one may stand: `7`, `7|…`, `7_0 8_[1-2]|…`, `-j 7,8`, or the end of a line."""
-    if not numbers:
+    """Replace the numbers of jobs where one may stand: `7_0`, `-j 7,8`, and in answers `7|…`, or the end of a line."""
+    if not numbers or line[:2] in {"< ", "= "}:
         return line
     either = "|".join(numbers)
-    if line.startswith("# "):
-        pattern = rf"(?<=[ ,])({either})(?=[ ,_\n])"
-    else:
-        pattern = rf"(?<=[ ])({either})(?=[_|\n]| \d+[_ |])"
-    replace: Callable[[re.Match[str]], str] = lambda found: numbers[found[1]]  # noqa: E731
-    return re.sub(pattern, replace, line)
+    if line[:2] in {"| ", "! "}:
+        pattern = rf"(?<= )({either})(?=[_|\n]| \d+[_ |])"
+    else:  # a command; its words may go on over several lines
+        pattern = rf"(?<= )({either})(?=_)"
+        line = re.sub(rf"(?<=-j )[\d,]*(?<!\d)({either})(?!\d)[\d,]*", lambda all_: _listed(all_[0], numbers), line)
+    return re.sub(pattern, lambda found: numbers[found[1]], line)
+
+
+def _listed(text: str, numbers: Mapping[str, str]) -> str:
+    return ",".join(numbers.get(number, number) for number in text.split(","))

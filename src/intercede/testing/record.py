@@ -130,7 +130,8 @@ class Recorder:
         await self.until(limited, {JobState.RUNNING})
         held, running = await self._waiting_and_running()
         await self._refused()
-        await self._ranges()
+        await self._ranges("stepped", 60, 2)
+        await self._ranges("ranges", 60, 3)
         await self.begin("ended")
         await self.asked_anew(ended)
         await self.begin("cancelled")
@@ -177,14 +178,14 @@ class Recorder:
                 await self.element.cancel(large)
                 await self.until(large, FINAL)
 
-    async def _ranges(self) -> None:
-        """An array of which every second task is left: more than squeue shows unless it is told to."""
-        await self.begin("ranges")
-        tasks = await self.submit(shell("true", native={"slurm": ["--hold"]}), 60, "rec-ranges")
+    async def _ranges(self, name: str, copies: int, step: int) -> None:
+        """An array whose every second task is gone, or every third: then squeue does not show all unless told to."""
+        await self.begin(name)
+        tasks = await self.submit(shell("true", native={"slurm": ["--hold"]}), copies, f"rec-{name}")
         with self.unwritten():
-            await self.element.cancel(tasks[1::2])
-            await self.until(tasks[1::2], FINAL)
-        await self.asked_anew(tasks[::2])
+            await self.element.cancel(tasks[1::step])
+            await self.until(tasks[1::step], FINAL)
+        await self.asked_anew(tasks)
         await self.command("squeue", "-h", "-j", number(tasks[0]), "-o", "%i|%T|%r")
         with self.unwritten():
             await self.element.cancel(tasks)

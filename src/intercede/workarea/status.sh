@@ -35,13 +35,16 @@ ic_rest=$(
       { alike() }
       { rows++ }
       $1 ~ / / { if (index($0, mark " queued ") == 1) code = substr($0, length(mark) + 9); next }
-      # an identifier may stand for several: 7_[0-3,8]
-      substr($1, length($1)) == "]" && match($1, /\[[0-9]+[-,][0-9,%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
-        for (i = 1; i <= m; i++) { sub(/%.*/, "", part[i]); k = split(part[i], e, "-")
-          stem[++spans] = substr($1, 1, RSTART - 1); from[spans] = e[1] + 0; to[spans] = e[k] + 0; word[spans] = $2 }
+      # an identifier may stand for several: 7_[0-3,8], 7_[0-58:2]
+      substr($1, length($1)) == "]" && match($1, /\[[0-9]+[-,][0-9,:%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
+        for (i = 1; i <= m; i++) { sub(/%.*/, "", part[i]); by = 0
+          if (match(part[i], /:/)) { by = substr(part[i], RSTART + 1) + 0; part[i] = substr(part[i], 1, RSTART - 1) }
+          k = split(part[i], e, "-")
+          stem[++spans] = substr($1, 1, index($1, "[") - 1); from[spans] = e[1] + 0; to[spans] = e[k] + 0; word[spans] = $2
+          step[spans] = by > 1 ? by : 1 }
         next }
       { state[$1] = $2 }
-      function spread(    i, k) { for (i = 1; i <= spans; i++) for (k = from[i]; k <= to[i]; k++) state[stem[i] k] = word[i]
+      function spread(    i, k) { for (i = 1; i <= spans; i++) for (k = from[i]; k <= to[i]; k += step[i]) state[stem[i] k] = word[i]
         spans = 0 }
       function want(copy, id) {
         if (!(id in state)) print tag[i], copy, id, "absent" | "cat >&5"
@@ -49,7 +52,7 @@ ic_rest=$(
       # many that wait together need no look at each
       function waits(    s) {
         for (s = 1; s <= spans && s <= 20; s++)
-          if (stem[s] == start && from[s] <= number && to[s] >= number + last[i] - first[i] && word[s] !~ ended) return 1
+          if (step[s] == 1 && stem[s] == start && from[s] <= number && to[s] >= number + last[i] - first[i] && word[s] !~ ended) return 1
         return 0 }
       END { if (code != "0") n = 0
         for (i = 1; i <= n; i++) {
