@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_SLURM = ("hold", "queues", "requeue", "describe", "small", "stranger")
+ON_CLUSTER = ("hold", "queues", "requeue", "describe", "stranger")
+ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 PLACES: Mapping[str, frozenset[str]] = {
     "local-process": traits_of(Process, "one-host", "supervised"),
     "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
-    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM),
-    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", "freeze", "forgets", *ON_SLURM),
-    "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "gateway-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM),
-    "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "local-slurm": traits_of(Slurm, "one-host", *ON_SLURM),
+    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
+    "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
+    "gateway-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
+    "local-slurm": traits_of(Slurm, *ON_SLURM),
 }
 CONTAINED = {
     "sshd-process": "slurm-24.11",
