@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_SLURM = ("hold", "queues", "requeue", "describe", "small", "stranger")
+ON_CLUSTER = ("hold", "queues", "requeue", "describe", "stranger")
+ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
     f"ssh-{stack.name}": stack
@@ -44,13 +45,13 @@ PLACES: Mapping[str, frozenset[str]] = {
     "local-process": traits_of(Process, "one-host", "supervised"),
     "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
-    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM),
-    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", "freeze", "forgets", *ON_SLURM),
-    "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "gateway-slurm": traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM),
-    "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
-    "local-slurm": traits_of(Slurm, "one-host", *ON_SLURM),
-} | {name: traits_of(Slurm, "ssh", "sshd", "one-host", *ON_SLURM) for name in VERSIONS}
+    "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
+    "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
+    "gateway-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
+    "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
+    "local-slurm": traits_of(Slurm, *ON_SLURM),
+} | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
 CONTAINED = {
     "sshd-process": "slurm-24.11",
     "ssh-slurm": "slurm-24.11",

@@ -4,6 +4,8 @@ ic_identify() {
   ic_attempt=$((${SLURM_RESTART_COUNT:-0} + 1))
   # Slurm ends a job by signalling all its processes; what `--signal=B:…` sends reaches this script alone
   ic_forward='USR1 USR2'
+  # what sbatch makes of our --export: srun in the payload would take it for its own, and pass nothing on, not even PATH
+  unset SLURM_EXPORT_ENV
 }
 ic_admit() { :; }
 ic_again() { :; }

@@ -47,7 +47,7 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `requeue`: a running job can be started again from outside (`Place.requeue`);
     - `describe`: the scheduler shows what it was given (`Place.describe`);
     - `freeze`: its daemon can be made to hang (`Place.frozen`);
-    - `small`: there is a file system with next to no space (`Place.small`);
+    - `small`: there is a file system with next to no space, which jobs see as well (`Place.small`);
     - `forgets`: its queue soon knows nothing of ended jobs, and it keeps no history (`Place.forgotten`);
     - `ssh`: it is reached over SSH; `sshd`: over OpenSSH's own server;
     - `stranger`: another account has a directory that is closed to ours (`Place.closed`);

@@ -7,7 +7,7 @@ sed -i 's|^SlurmctldHost=.*|SlurmctldHost=login|; s|^AccountingStorageHost=.*|Ac
   s|^NodeName=.*|NodeName=c[1-2] CPUs=32 RealMemory=64000 Weight=2\nNodeName=c3 CPUs=32 RealMemory=64000 Weight=1|
   s|Nodes=ALL|Nodes=c[1-2]|' /etc/slurm/slurm.conf
 printf '%s\n' 'PartitionName=fragile Nodes=c[1,3] MaxTime=INFINITE State=UP' \
-  SlurmdTimeout=10 MessageTimeout=10 AuthInfo=cred_expire=15 >> /etc/slurm/slurm.conf
+  SlurmdTimeout=10 MessageTimeout=6 AuthInfo=cred_expire=15 >> /etc/slurm/slurm.conf
 case $TESTBED_ROLE in
 login) DAEMONS=(munged mariadbd slurmdbd slurmctld) others=(c1 c2 c3) ;;
 *)
