@@ -17,12 +17,15 @@ BENCH ?=
 BIN := $(VENV)/bin
 STEP := tools/step.sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled modules are kept, and out of the way
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 # An advertisement that mkdocs-material prints as a warning
 export NO_MKDOCS_2_WARNING := 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What needs no container: pure tests, and the contract on local processes and an SSH server inside the test.
+# For the inner loop: pure tests, and the contract on local processes and an SSH server inside the test.
+INNER := -n $(WORKERS) -m 'not testbed' tests/unit tests/contract
+# All that needs no container.
 QUICK := -n $(WORKERS) -m 'not testbed' tests
 
 .PHONY: help demo test test-quick testbed bench docs lint format newer-python clean
@@ -37,8 +40,8 @@ test: lint docs testbed newer-python ## everything: gates, docs, both Pythons, a
 	@$(STEP) --last "tests, on Python $$(python -c 'import platform; print(platform.python_version())')" \
 	  python -m pytest -n $(WORKERS) tests $(PYTEST)
 
-test-quick: $(VENV)/.installed-dev ## under a minute: all that needs no container
-	@$(STEP) --last "quick tests" python -m pytest $(QUICK) $(PYTEST)
+test-quick: $(VENV)/.installed-dev ## under a minute: unit tests, and the contract without a container
+	@$(STEP) --last "quick tests" python -m pytest $(INNER) $(PYTEST)
 
 newer-python: $(VENV)/.installed-dev ## the quick suite on a newer Python than that of the environment
 	@$(STEP) "quick tests on a newer Python" tools/newer_python.sh $(QUICK)
