@@ -21,12 +21,15 @@ BENCH ?=
 BIN := $(VENV)/bin
 STEP := tools/step.sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled modules are kept, and out of the way
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 # An advertisement that mkdocs-material prints as a warning
 export NO_MKDOCS_2_WARNING := 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What needs no container: pure tests, and the contract on local processes and an SSH server inside the test.
+# For the inner loop: pure tests, and the contract on local processes and an SSH server inside the test.
+INNER := -n $(WORKERS) -m 'not testbed' tests/unit tests/contract
+# All that needs no container.
 QUICK := -n $(WORKERS) -m 'not testbed' tests
 
 RUN_CELLS := python -m tools.run_cells --jobs $(JOBS) --workers $(WORKERS) --pytest='$(PYTEST)'
@@ -49,8 +52,8 @@ test-all: lint docs ## every cell of the matrix; goes on where it was stopped; r
 cells: $(VENV)/.installed-dev ## the tests alone, of CELLS='...'
 	@$(STEP) --last "tests" $(RUN_CELLS) $(CELLS)
 
-test-quick: $(VENV)/.installed-dev ## under a minute: all that needs no container
-	@$(STEP) --last "quick tests" python -m pytest $(QUICK) $(PYTEST)
+test-quick: $(VENV)/.installed-dev ## under a minute: unit tests, and the contract without a container
+	@$(STEP) --last "quick tests" python -m pytest $(INNER) $(PYTEST)
 
 testbed: $(VENV)/.installed-dev ## make the images of the real batch systems (python -m testbed up STACK starts one)
 	@$(STEP) "testbed images" python -m testbed setup

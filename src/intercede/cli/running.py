@@ -98,6 +98,7 @@ async def run(program: Sequence[str], wishes: Wishes, access: Access, ways: Ways
                 return of_errors(submission.errors.values())
             running = asyncio.create_task(_follow(session, submission, settings, wishes, ways))
             if not await interrupts.until(running):
+                await end(running)  # it would collect and purge what is being cancelled
                 return await cancel_all(session, submission.refs, interrupts, keep=ways.keep)
             return max(running.result(), of_errors(submission.errors.values()))
 

@@ -1,8 +1,11 @@
-# Reads the jobs' own records; wants lines `TAG COPY ...` in ic_wanted; gives `TAG COPY cancelled|purged|- RECORD`.
+# Reads the jobs' own records; wants lines `TAG COPY ...` in ic_wanted, COPY may be a range; gives a line for each, `TAG
+# COPY cancelled|purged|- RECORD`, or (`records together`) one for jobs of a submission that say the same, COPY as `0,3,4`.
 # A link in the place of a submission's or a job's directory, or of a record, is not followed, nor is a pipe waited for.
 records() {
   [ -n "$ic_store" ] || return 0
-  { doubtful; printf '\n%s\n' "$ic_wanted"; } | awk '
+  ic_jobs=$(printf '%s\n' "$ic_wanted" | awk '{ i = index($2, "-"); if (!i) { print $1, $2; next }
+    last = substr($2, i + 1) + 0; for (c = substr($2, 1, i - 1) + 0; c <= last; c++) print $1, c }')
+  { doubtful; printf '\n%s\n' "$ic_jobs"; } | awk -v together="${1-}" '
     !wanted && $0 == "" { wanted = 1; next }
     !wanted { doubtful[$0] = 1; next }
     function among(tag, copy, list,    i, n, r, m, e, key, file, line) {
@@ -39,13 +42,18 @@ records() {
       if (!(t in stone)) { file = "./.gone/" t "/digest"
         stone[t] = !(file in doubtful) && (getline gone < file) > 0; close(file) }
       mark = (stone[t] || among(t, copy[i] + 0, "purged")) ? "purged" : among(t, copy[i] + 0, "cancelled") ? "cancelled" : "-"
-      print t, copy[i], mark, said[i] } }'
+      if (together == "") { print t, copy[i], mark, said[i]; continue }
+      key = t " " mark " " said[i]
+      if (key in copies) copies[key] = copies[key] "," copy[i]
+      else { kind[++kinds] = key; copies[key] = copy[i] } }
+      for (i = 1; i <= kinds; i++) { k = index(kind[i], " ")
+        print substr(kind[i], 1, k - 1), copies[kind[i]], substr(kind[i], k + 1) } }'
 }
 # Of the files and directories that records() reads, those that are not what they should be. (A loop over words and
 # tests of the shell itself: find takes three times as long, and `read` asks for every byte by itself.)
 doubtful() {
   ic_tag="" ic_last=""
-  for ic_word in $(printf '%s\n' "$ic_wanted" | cut -d' ' -f1,2); do
+  for ic_word in $ic_jobs; do
     if [ -z "$ic_tag" ]; then ic_tag=$ic_word; continue; fi
     if [ "$ic_tag" != "$ic_last" ]; then
       ic_last=$ic_tag

@@ -73,18 +73,18 @@ if [ -n "$ic_rest" ]; then
     exec 5>&1 >&4
     { [ -z "$ic_absent" ] || printf '%s\n' "$ic_absent" | past; } | {
       say records
-      ic_wanted=$(printf '%s\n' "$ic_rest" | spread)
-      { printf '%s\n\n' "$ic_rest"; records 5>&-; } | awk '
-        !shown && $0 == "" { shown = 1; next }
-        !shown { if ($4 == "ended") untold[$1 " " $2] = $0; next }
-        $4 == "v1" && $7 != "-" { delete untold[$1 " " $2] }
-        # jobs of one submission that say the same make one line
-        { said = substr($0, length($1) + length($2) + 3); key = $1 "|" said
-          if (key in copies) copies[key] = copies[key] "," $2
-          else { kind[++kinds] = key; copies[key] = $2 } }
-        END { for (i = 1; i <= kinds; i++) { key = kind[i]; k = index(key, "|")
-            print substr(key, 1, k - 1), copies[key], substr(key, k + 1) }
-          for (job in untold) print untold[job] | "cat >&5" }'
+      ic_wanted=$ic_rest
+      case $ic_rest in
+      *" ended"*)
+        { printf '%s\n\n' "$ic_rest"; records together 5>&-; } | awk '
+          !shown && $0 == "" { shown = 1; next }
+          !shown { if ($4 == "ended") untold[$1 " " $2] = $0; next }
+          { print }
+          $4 == "v1" && $7 != "-" { for (i = split($2, copy, ","); i; i--) delete untold[$1 " " copy[i]] }
+          END { for (job in untold) print untold[job] | "cat >&5" }'
+        ;;
+      *) records together ;;
+      esac
       cat
     }
   )
