@@ -29,8 +29,6 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # For the inner loop: pure tests, and the contract on local processes and an SSH server inside the test.
 INNER := -n $(WORKERS) -m 'not testbed' tests/unit tests/contract
-# All that needs no container.
-QUICK := -n $(WORKERS) -m 'not testbed' tests
 
 RUN_CELLS := python -m tools.run_cells --jobs $(JOBS) --workers $(WORKERS) --pytest='$(PYTEST)'
 
