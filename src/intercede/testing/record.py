@@ -185,7 +185,9 @@ class Recorder:
         tasks = await self.submit(shell("true", native={"slurm": ["--begin=now+1hour"]}), 2, "rec-one-of-two")
         await self.command("scontrol", "hold", tasks[1].native)
         with self.unwritten():
-            while "BeginTime" not in await self.command("squeue", "-h", "-r", "-j", tasks[0].native, "-o", "%r"):
+            for _ in range(60):  # until the scheduler has looked at it
+                if "BeginTime" in await self.command("squeue", "-h", "-r", "-j", tasks[0].native, "-o", "%r"):
+                    break
                 await asyncio.sleep(1)
         await self.command("squeue", "-h", "-j", number(tasks[0]), "-o", "%i|%T|%r")
         await self.asked_anew(tasks)
