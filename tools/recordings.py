@@ -21,6 +21,7 @@ _WANTED = {
     "never-started-sacct": ("sacct", "", r"rec-held"),
     "refused": ("refused", "", "sbatch: "),
     "too-large": ("too-large", "", r"sbatch: |\|PENDING\|"),
+    "one-of-two": ("one-of-two", "squeue", ""),
     "ranges": ("ranges", "squeue", r"\|PENDING\|"),
     "json-state": ("commands", "squeue --json", ""),
     "json-exit": ("commands", "sacct -X --json", ""),

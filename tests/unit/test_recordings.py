@@ -131,6 +131,12 @@ def test_tasks_that_wait_are_told_in_full_however_long_their_list(version: Path)
     assert "...]" in read_recording(version / "ranges.txt")[-1].answer.text
 
 
+def test_tasks_that_wait_for_different_reasons_are_told_apart(version: Path) -> None:
+    queue = status(programs(version / "one-of-two.txt", "status")[-1]).queue
+    found = {native.split("_")[1]: (each.state, each.detail) for native, each in queue.items()}
+    assert found == {"0": (JobState.QUEUED, "BeginTime"), "1": (JobState.HELD, "held by its owner")}
+
+
 def test_tasks_that_wait_in_steps_are_looked_at_no_further(version: Path) -> None:
     answer = status(programs(version / "stepped.txt", "status")[-1])
     held = {int(native.split("_")[1]) for native, each in answer.queue.items() if each.state is JobState.HELD}

@@ -36,15 +36,23 @@ ic_sent() { # TAG; on stdin: lines `ID|SUBMITTED|DIRECTORY`
 }
 ic_queue() { # -j IDS, or -u; `squeue -j` of nothing but unknown ids is an error, and means that there are none
   [ "$1" = -j ] || set -- -u "$(id -un)"
+  ic_squeue "$@" || return
+  # 20.11 joins the reasons of tasks that wait together, `7_[0-1]|PENDING|BeginTime,JobHeldUser|...`: one line each then
+  case $ic_got in *"]|PENDING|"*,*)
+    if printf '%s\n' "$ic_got" | grep -q ']|PENDING|[A-Za-z]*,[A-Z]'; then ic_squeue -r "$@" || return; fi ;;
+  esac
+  [ -z "$ic_got" ] || printf '%s\n' "$ic_got"
+}
+ic_squeue() {
   # tasks that wait come as one line, `ID_[RANGES]`, whatever the length of that
   ic_got=$(SLURM_BITSTR_LEN=0 squeue -h -a -t all "$@" -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l' 2>&1) || case $ic_got in
-    *"Invalid job id"*) return 0 ;;
+    *"Invalid job id"*) ic_got= ;;
     *) printf '%s\n' "$ic_got" >&2; return 1 ;;
     esac
-  printf '%s\n' "$ic_got"
 }
 ic_history() { # lines `TAG COPY NATIVE ...` on stdin; of a range, the first one tells the array
-  sacct -n -P -X -j "$(awk '{ sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n++ ? "," : ""), $3 }')" \
+  # as above: the tasks that never started are one line
+  SLURM_BITSTR_LEN=0 sacct -n -P -X -j "$(awk '{ sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n++ ? "," : ""), $3 }')" \
     -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit
 }
 # NAME IDS…: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say. Filters of

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["Likeness"]
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
-DAY = 86400
+HOUR = 3600
+DAY = 24 * HOUR
 _PROGRAM = re.compile(r"^# 'intercede [a-z]+' ([0-9a-f]{24})\b", re.MULTILINE)
 _MOMENT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\b")
 _EPOCH = re.compile(r"\b\d{10}\b")
@@ -26,8 +27,8 @@ class Likeness:
     """What differs between two recordings of the same, and what is written instead.
 
     A moment becomes the minute after the start of 2026 that has the number of the situation in which it was; so the
-    order of situations is kept, and how long each took is not. What is days ahead stays so many days ahead. CPU times
-    become 0. Nonces are counted, job numbers too, from 101.
+    order of situations is kept, and how long each took is not. What is hours or days ahead stays so, after the start of
+    2026. CPU times become 0. Nonces are counted, job numbers too, from 101.
 
     Attributes:
         begins: When each situation began, in seconds since 1970; nothing of the one before it was going on then.
@@ -61,9 +62,10 @@ class Likeness:
         return str(int(self._plain(seconds).timestamp())) if abs(seconds - self.begins[0]) < DAY else found[0]
 
     def _plain(self, seconds: int) -> datetime:
-        days = (seconds - self.begins[-1]) // (DAY // 2)
-        if days > 0:
-            return FIRST + timedelta(days=(days + 1) // 2)
+        ahead = seconds - self.begins[-1]
+        for unit in (DAY, HOUR):
+            if ahead > unit / 2:
+                return FIRST + timedelta(seconds=unit * round(ahead / unit))
         return FIRST + timedelta(minutes=max(0, bisect_right(self.begins, seconds) - 1))
 
 

@@ -130,6 +130,7 @@ class Recorder:
         await self.until(limited, {JobState.RUNNING})
         held, running = await self._waiting_and_running()
         await self._refused()
+        await self._one_of_two()
         await self._ranges("stepped", 60, 2)
         await self._ranges("ranges", 60, 3)
         await self.begin("ended")
@@ -178,6 +179,22 @@ class Recorder:
                 await self.element.cancel(large)
                 await self.until(large, FINAL)
 
+    async def _one_of_two(self) -> None:
+        """Two tasks that wait for different reasons."""
+        await self.begin("one-of-two")
+        tasks = await self.submit(shell("true", native={"slurm": ["--begin=now+1hour"]}), 2, "rec-one-of-two")
+        await self.command("scontrol", "hold", tasks[1].native)
+        with self.unwritten():
+            for _ in range(60):  # until the scheduler has looked at it
+                if "BeginTime" in await self.command("squeue", "-h", "-r", "-j", tasks[0].native, "-o", "%r"):
+                    break
+                await asyncio.sleep(1)
+        await self.command("squeue", "-h", "-j", number(tasks[0]), "-o", "%i|%T|%r")
+        await self.asked_anew(tasks)
+        with self.unwritten():
+            await self.element.cancel(tasks)
+            await self.until(tasks, FINAL)
+
     async def _ranges(self, name: str, copies: int, step: int) -> None:
         """An array whose every second task is gone, or every third: then squeue does not show all unless told to."""
         await self.begin(name)
@@ -200,7 +217,7 @@ class Recorder:
         await self.command("squeue", "-h", "-j", STRANGER, "-o", "%i|%T")
         await self.command("squeue", "-h", "-j", f"{STRANGER},{number(runs)}", "-o", "%T")
         await self.command("scancel", STRANGER)
-        await self.command("scancel", number(failed))
+        await self.command("scancel", failed.native)
 
     async def _accounting(self, refs: Sequence[JobRef]) -> None:
         """What sacct says of jobs, which is asked only when squeue has forgotten them."""
