@@ -101,10 +101,12 @@ ic_run() { # in a shell of its own
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
   [ "$ic_flag" = interrupted ] || rm -rf "$ic_secrets"
 }
-# Whether this is the last start of the copy: a node that was given up as dead may wake up when the job runs elsewhere.
-ic_latest() { read -r _ ic_seen _ <"$ic_here/record" && [ "$ic_seen" = "$ic_attempt" ]; }
+# Whether the copy was not started again: a node that was given up as dead may wake up when the job runs elsewhere.
+ic_latest() {
+  [ ! -f "$ic_here/record" ] || ! { read -r _ ic_seen _ <"$ic_here/record" && [ "$ic_seen" -gt "$ic_attempt" ]; } 2>/dev/null
+}
 ic_noted() { # WHO: was told to end; is it because the time is over?
-  ic_latest 2>/dev/null || return 0
+  ic_latest || return 0
   ic_limit=0 ic_word=terminated
   [ ! -f "$ic_dir/requeue" ] || ic_word=interrupted # it may be started again
   [ ! -f "$ic_dir/walltime" ] || read -r ic_limit <"$ic_dir/walltime"
