@@ -104,6 +104,7 @@ async def test_a_jobs_life(spot: Spot, tmp_path: Path) -> None:
             await ce.read_log(refs[0])
 
 
+@pytest.mark.parametrize("user", ["carol", "dave", "erin", "grace"])
 async def test_big_output(spot: Spot, tmp_path: Path) -> None:
     size = 20_000_000
     async with spot.element() as ce:

@@ -36,8 +36,16 @@ ENDS: list[tuple[str, Said]] = [
     ("exit 5", (JobState.FAILED, Reason.EXIT_CODE, 5, None)),
     # ended by force together with its runner, below: only Slurm can tell
     ("sleep 300", (JobState.FAILED, Reason.SIGNAL, None, 9)),
+    # told to end by its owner, but not through us
+    ("exec sleep 300", (JobState.CANCELLED, None, None, 15)),
+    # the runner is told as well, when the payload is gone already: why, only Slurm knows
+    (
+        "(while kill -0 $$; do :; done; sleep 0.3; kill -TERM $PPID) >/dev/null 2>&1 & exit 143",
+        (JobState.FAILED, Reason.EXIT_CODE, 143, None),
+    ),
 ]
-HIDDEN, FORCED = 3, 4
+HIDDEN, FORCED, ORDERED, TOLD = 3, 4, 5, 6
+END_BY_FORCE = 'until [ -s "$1" ]; do sleep 0.1; done; kill -KILL "-$(ps -o pgid= -p "$(cat "$1")" | tr -d " ")"'
 
 
 def said(status: JobStatus) -> Said:
@@ -80,27 +88,29 @@ async def test_nothing_flaps_and_nothing_is_guessed(spot_on: SpotAt, stack_facto
         mending.callback(accounting.start)
         accounting.stop()
         await spot.shell(": >go")
-        await asyncio.sleep(1)  # for the last one to have a child that is to be ended
-        await spot.shell('scancel --full --signal=KILL "$1"', refs[FORCED].native)
+        home = f"{spot.store}/slow/c"
+        await spot.shell(END_BY_FORCE, f"{home}/{FORCED}/.pid")
+        await spot.shell('scancel "$1"', refs[ORDERED].native)
         for ref in refs:
             await spot.native(("sh", "-c", FORGOTTEN, "sh", "{native}"), ref)
-        record = f"{spot.store}/slow/c/{HIDDEN}/record"
+        record = f"{home}/{HIDDEN}/record"
         await spot.shell('mv "$1" "$1.hidden"', record)
         # who has not seen them end is told what the jobs wrote themselves, or that nobody knows
         async with spot.element() as fresh:
             for _ in range(3):
                 now = await fresh.status(refs)
                 for index, ref in enumerate(refs):
-                    if index in {HIDDEN, FORCED}:
+                    if index in {HIDDEN, FORCED, ORDERED, TOLD}:
                         assert said(now[ref]) == (JobState.UNKNOWN, None, None, None)
                         assert "sacct" in now[ref].detail
                     else:
                         assert said(now[ref]) == ENDS[index][1]
                 await asyncio.sleep(1)
             accounting.start()
-            for index in (HIDDEN, FORCED):
-                status = await reached(fresh, refs[index], JobState.FAILED)
-                assert (said(status), status.source) == (ENDS[index][1], "sacct")
+            for index in (HIDDEN, FORCED, ORDERED, TOLD):
+                status = await reached(fresh, refs[index], ENDS[index][1][0])
+                assert said(status) == ENDS[index][1]
+                assert status.source.startswith("sacct")
                 # so does who has seen that it ended, and not how
                 assert said((await ce.status([refs[index]]))[refs[index]]) == ENDS[index][1]
     for index, ref in enumerate(refs):

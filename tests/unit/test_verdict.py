@@ -57,6 +57,10 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
         ({"record": record(None, 15, "interrupted")}, S.UNKNOWN, None, None, None),
         ({"record": record(None, 15, "interrupted"), "now": NOW + timedelta(seconds=120)},
          S.FAILED, R.SIGNAL, None, 15),
+        ({"record": record(None, 15, "terminated")}, S.FAILED, R.SIGNAL, None, 15),
+        # by whom it was told to end, the history will say
+        ({"record": record(None, 15, "terminated"), "answered": False}, S.UNKNOWN, None, None, None),
+        ({"record": record(4), "answered": False}, S.FAILED, R.EXIT_CODE, 4, None),
         ({"cancelled": True}, S.CANCELLED, None, None, None),
         # processes: the order counts only for a job that has no cause of its own
         ({"queue": said(S.FAILED, "VANISHED", R.LOST), "cancelled": True, "record": record(None, ended=False)},

@@ -140,8 +140,11 @@ def _is_ours(observed: Observation, ref: JobRef) -> bool:
 def _has_ended(record: Record, seen: Sighting, settings: ResourceSettings) -> bool:
     """Whether a job that no source knows is over by its own record.
 
-    One that was told to end and may be started again is between two places of the queue for a moment.
+    One that was told to end and may be started again is between two places of the queue for a moment. Why one was told
+    to end, if not by us, a history knows that does not answer now.
     """
+    if record.flag == "terminated" and not seen.answered and not seen.cancelled:
+        return False
     if record.ended is not None and record.flag == "interrupted":
         return seen.answered and (seen.now - record.ended).total_seconds() > settings.grace
     return record.ended is not None or record.flag == "walltime"

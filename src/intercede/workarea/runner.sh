@@ -96,6 +96,8 @@ ic_run() { # in a shell of its own
   [ "$ic_signal" = - ] || ic_code=-
   # the payload may be told before we are, and be dead before we are
   case $ic_signal in 1 | 2 | 15) ic_noted run ;; esac
+  # and a shell whose child was told says so with its exit status
+  case $ic_code in 129 | 130 | 143) [ -f "$ic_here/.flag" ] || sleep 1 ;; esac
   [ ! -f "$ic_here/.flag" ] || read -r ic_flag <"$ic_here/.flag"
   ic_record "$(date +%s)" "$ic_code" "$ic_signal" "$ic_flag" "${ic_cpu:--}"
   rm -f "$ic_here/.verdict" "$ic_here/.pid" "$ic_here/.times"
