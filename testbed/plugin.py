@@ -6,9 +6,11 @@ the stacks of tests that are run come up. With INTERCEDE_TESTBED_REUSE=1, a stac
 `python -m testbed up STACK --keep` left up is used, and left up.
 """
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -68,8 +70,12 @@ class Stacks:
 
     def _note(self, stack: Stack, when: str) -> None:
         """Keep, for the end of the session, what this stack was."""
-        said = stack.exec(["ssh", "-V"], check=False)
-        ssh = (said.stderr + said.stdout).decode(errors="replace").partition(",")[0].partition(" ")[0]
+        ssh = "silent sshd"
+        with (
+            contextlib.suppress(OSError, IndexError),
+            socket.create_connection((stack.host, stack.ssh_port), timeout=10) as connection,
+        ):
+            ssh = connection.recv(255).decode(errors="replace").removeprefix("SSH-2.0-").split()[0]
         line = f"{stack.name} was {stack.spec.system} {stack.version}, {ssh.replace('_', ' ')}, {when}"
         self._folder().joinpath(f"{stack.name}.seen").write_text(line)
 

@@ -40,7 +40,7 @@ ENDS: list[tuple[str, Said]] = [
     ("exec sleep 300", (JobState.CANCELLED, None, None, 15)),
     # the runner is told as well, when the payload is gone already: why, only Slurm knows
     (
-        "(while kill -0 $$; do :; done; kill -TERM $PPID) >/dev/null 2>&1 & exit 143",
+        "(while kill -0 $$; do :; done; sleep 0.3; kill -TERM $PPID) >/dev/null 2>&1 & exit 143",
         (JobState.FAILED, Reason.EXIT_CODE, 143, None),
     ),
 ]

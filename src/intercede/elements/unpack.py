@@ -117,6 +117,21 @@ class _Member(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        return cls._plain(buf, encoding, errors) or super().frombuf(buf, encoding, errors)
+
+    # Where Python 3.14.10 and later read their headers
+    @classmethod
+    def _frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str, **words: bool) -> Self:
+        found = cls._plain(buf, encoding, errors)
+        return found or super()._frombuf(buf, encoding, errors, **words)  # ty: ignore[missing-attribute]
+
+    def _proc_member(self, source: tarfile.TarFile) -> tarfile.TarInfo | None:
+        if self.type in _NAMES and self.size > _LONGEST_NAME:
+            raise tarfile.ReadError(f"a name of {self.size} bytes")
+        return super()._proc_member(source)  # ty: ignore[missing-attribute]
+
+    @classmethod
+    def _plain(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self | None:
         # A plain file with a short name: what tarfile reads besides takes longer than writing a small file
         if buf[156:157] == tarfile.REGTYPE and buf[257:265] == tarfile.GNU_MAGIC and buf[345:346] == b"\0":
             mode, size = buf[100:107], buf[124:135]
@@ -126,11 +141,7 @@ class _Member(tarfile.TarInfo):
                     found = cls(buf[: buf.index(0, 0, 101)].decode(encoding, errors))
                     found.mode, found.size = int(mode, 8), int(size, 8)
                     return found
-        found = super().frombuf(buf, encoding, errors)
-        if found.type in _NAMES and found.size > _LONGEST_NAME:
-            msg = f"a name of {found.size} bytes"
-            raise tarfile.ReadError(msg)
-        return found
+        return None
 
 
 class Feed:
