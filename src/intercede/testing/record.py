@@ -49,8 +49,12 @@ ENVIRONMENT = (
 
 
 def shell(text: str, **more: object) -> JobDescription:
-    """A job that runs a line of shell."""
-    return JobDescription.model_validate({"executable": "sh", "arguments": ("-c", text), **more})
+    """A job that runs a line of shell.
+
+    It has a walltime: one without gets 365 days where backfill starts it, and none where the main scheduler does.
+    """
+    fields = {"executable": "sh", "arguments": ("-c", text), "resources": {"walltime": "1h"}, **more}
+    return JobDescription.model_validate(fields)
 
 
 class Recorder:
@@ -121,7 +125,8 @@ class Recorder:
         """Play all situations."""
         await self.begin("versions")
         await self.command("sbatch", "--version")
-        await self.command("ssh", "-V")
+        # OpenSSH 8.4 has no -V, and tells its version all the same
+        await self.command("sh", "-c", '/usr/sbin/sshd -V 2>&1 | grep -o "OpenSSH_[^ ,]*"', "sh")
         await self.begin("submit")
         ended = await self.submit(shell(ENDINGS), 4, "rec-ended")
         await self.submit(shell(ENDINGS), 4, "rec-ended")
@@ -166,14 +171,14 @@ class Recorder:
         return held, running
 
     async def _refused(self) -> None:
-        """What is refused, and what some versions refuse and others leave waiting: more cores than any node has."""
+        """What is refused, and what some versions refuse and others leave waiting: more cores than a node has."""
         await self.begin("refused")
         for queue, more in (("nosuch", {}), ("short", {"walltime": "2h"}), (None, {"memory": "100T"})):
             with contextlib.suppress(IntercedeError):
                 await self.submit(shell("true", resources=Resources(queue=queue, **more)), 1, "rec-refused")
         await self.begin("too-large")
         with contextlib.suppress(IntercedeError):
-            large = await self.submit(shell("true", resources={"cores": 1000}), 1, "rec-too-large")
+            large = await self.submit(shell("true", resources={"cores": 33, "walltime": "1h"}), 1, "rec-too-large")
             await self.asked_anew(large)
             with self.unwritten():
                 await self.element.cancel(large)
