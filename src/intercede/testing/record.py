@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "main", "record"]
 
 ENDINGS = "case $INTERCEDE_COPY in 0) ;; 1) exit 7 ;; 2) kill -KILL $$ ;; 3) exit 137 ;; esac"
+# Not a child of the shell, which might be told of the child's end before its own
+SLEEP = "exec sleep 300"
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 NOWHERE = Path("/dev/null")
 SACCT = ("-o", "JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit")
@@ -130,7 +132,7 @@ class Recorder:
         await self.begin("submit")
         ended = await self.submit(shell(ENDINGS), 4, "rec-ended")
         await self.submit(shell(ENDINGS), 4, "rec-ended")
-        limited = await self.submit(shell("sleep 300", resources={"walltime": "1m"}), 1, "rec-walltime")
+        limited = await self.submit(shell(SLEEP, resources={"walltime": "1m"}), 1, "rec-walltime")
         await self.until(ended, FINAL)
         await self.until(limited, {JobState.RUNNING})
         held, running = await self._waiting_and_running()
@@ -163,7 +165,7 @@ class Recorder:
         held = await self.submit(shell("true", native={"slurm": ["--hold"]}), 3, "rec-held")
         await self.asked_anew(held)
         await self.begin("running")
-        running = await self.submit(shell("sleep 300"), 1, "rec-running")
+        running = await self.submit(shell(SLEEP), 1, "rec-running")
         await self.until(running, {JobState.RUNNING})
         await self.asked_anew(running)
         await self.begin("capacity")
