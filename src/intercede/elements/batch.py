@@ -114,6 +114,8 @@ class BatchElement:
     async def find(self, tag: str) -> Submission:
         """Give what got through under a tag, from any process, after any crash.
 
+        Copies that were never queued, since a limit was met, have `NotFound` as their result.
+
         Raises:
             NotFound: Nothing of that tag is kept: it never began, or its tombstone is gone.
         """
