@@ -16,18 +16,19 @@ TRANSCRIPTS = Path(__file__).parent.parent / "tests" / "transcripts"
 # NAME: the file, a pattern of the commands whose answers are shown (all by default), and one of the lines
 _WANTED = {
     "versions": ("versions", "", ""),
-    "running": ("running", "status", r"\|RUNNING\|"),
-    "never-started": ("cancelled", "status", r"\|CANCELLED.*rec-held"),
+    "never-started": ("cancelled", "status", r"\|CANCELLED\|.*rec-held"),
     "never-started-sacct": ("sacct", "", r"rec-held"),
-    "refused": ("refused", "", "sbatch: "),
-    "too-large": ("too-large", "", r"sbatch: |\|PENDING\|"),
+    "ended": ("ended", "status", r"\|FAILED\|"),
+    "ended-sacct": ("sacct", "", r"rec-ended"),
     "one-of-two": ("one-of-two", "squeue", ""),
-    "ranges": ("ranges", "squeue", r"\|PENDING\|"),
+    "ranges": ("ranges", "squeue", ""),
+    "ranges-told": ("ranges", "status", r"\|JobHeldUser\|"),
     "json-state": ("commands", "squeue --json", ""),
     "json-exit": ("commands", "sacct -X --json", ""),
     "environment": ("commands", "--export=NIL", ""),
-    "unknown": ("commands", "squeue -h .*4000000", ""),
-    "scancel": ("commands", "scancel", ""),
+    "refused": ("refused", "", "sbatch: "),
+    "too-large": ("too-large", "", r"sbatch: |\|PENDING\|"),
+    "unknown": ("commands", "squeue -h", ""),
 }
 
 

@@ -37,7 +37,8 @@ ic_sent() { # TAG; on stdin: lines `ID|SUBMITTED|DIRECTORY`
 ic_queue() { # -j IDS, or -u; `squeue -j` of nothing but unknown ids is an error, and means that there are none
   [ "$1" = -j ] || set -- -u "$(id -un)"
   ic_squeue "$@" || return
-  # 20.11 joins the reasons of tasks that wait together, `7_[0-1]|PENDING|BeginTime,JobHeldUser|...`: one line each then
+  # tasks that wait for different reasons may be one line, `7_[0-1]|PENDING|BeginTime,JobHeldUser|...`, which does not tell
+  # them apart (seen on 20.11 and 26.05): one line each then
   case $ic_got in *"]|PENDING|"*,*)
     if printf '%s\n' "$ic_got" | grep -q ']|PENDING|[A-Za-z]*,[A-Z]'; then ic_squeue -r "$@" || return; fi ;;
   esac

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "main", "record"]
 
 ENDINGS = "case $INTERCEDE_COPY in 0) ;; 1) exit 7 ;; 2) kill -KILL $$ ;; 3) exit 137 ;; esac"
+# Not a child of the shell, which might be told of the child's end before its own
+SLEEP = "exec sleep 300"
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 NOWHERE = Path("/dev/null")
 SACCT = ("-o", "JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit")
@@ -49,8 +51,12 @@ ENVIRONMENT = (
 
 
 def shell(text: str, **more: object) -> JobDescription:
-    """A job that runs a line of shell."""
-    return JobDescription.model_validate({"executable": "sh", "arguments": ("-c", text), **more})
+    """A job that runs a line of shell.
+
+    It has a walltime: one without gets 365 days where backfill starts it, and none where the main scheduler does.
+    """
+    fields = {"executable": "sh", "arguments": ("-c", text), "resources": {"walltime": "1h"}, **more}
+    return JobDescription.model_validate(fields)
 
 
 class Recorder:
@@ -121,11 +127,12 @@ class Recorder:
         """Play all situations."""
         await self.begin("versions")
         await self.command("sbatch", "--version")
-        await self.command("ssh", "-V")
+        # OpenSSH 8.4 has no -V, and tells its version all the same
+        await self.command("sh", "-c", '/usr/sbin/sshd -V 2>&1 | grep -o "OpenSSH_[^ ,]*"', "sh")
         await self.begin("submit")
         ended = await self.submit(shell(ENDINGS), 4, "rec-ended")
         await self.submit(shell(ENDINGS), 4, "rec-ended")
-        limited = await self.submit(shell("sleep 300", resources={"walltime": "1m"}), 1, "rec-walltime")
+        limited = await self.submit(shell(SLEEP, resources={"walltime": "1m"}), 1, "rec-walltime")
         await self.until(ended, FINAL)
         await self.until(limited, {JobState.RUNNING})
         held, running = await self._waiting_and_running()
@@ -158,7 +165,7 @@ class Recorder:
         held = await self.submit(shell("true", native={"slurm": ["--hold"]}), 3, "rec-held")
         await self.asked_anew(held)
         await self.begin("running")
-        running = await self.submit(shell("sleep 300"), 1, "rec-running")
+        running = await self.submit(shell(SLEEP), 1, "rec-running")
         await self.until(running, {JobState.RUNNING})
         await self.asked_anew(running)
         await self.begin("capacity")
@@ -166,14 +173,14 @@ class Recorder:
         return held, running
 
     async def _refused(self) -> None:
-        """What is refused, and what some versions refuse and others leave waiting: more cores than any node has."""
+        """What is refused, and what some versions refuse and others leave waiting: more cores than a node has."""
         await self.begin("refused")
         for queue, more in (("nosuch", {}), ("short", {"walltime": "2h"}), (None, {"memory": "100T"})):
             with contextlib.suppress(IntercedeError):
                 await self.submit(shell("true", resources=Resources(queue=queue, **more)), 1, "rec-refused")
         await self.begin("too-large")
         with contextlib.suppress(IntercedeError):
-            large = await self.submit(shell("true", resources={"cores": 1000}), 1, "rec-too-large")
+            large = await self.submit(shell("true", resources={"cores": 33, "walltime": "1h"}), 1, "rec-too-large")
             await self.asked_anew(large)
             with self.unwritten():
                 await self.element.cancel(large)
