@@ -205,9 +205,14 @@ def main() -> int:
         try:
             ran = [each.result() for each in waiting]
         except KeyboardInterrupt:
+            # Once is enough: timeout(1) says it twice
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             tell("stopping")
             runner.stop()
             ran = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if runner.records:
         _publish()
     if ran is None:
