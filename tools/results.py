@@ -1,6 +1,8 @@
 """What the last run of each cell gave: one small file a cell, in the repository, read by the support table.
 
-`make test-all` writes them. A cell is not run again while its result is good and nothing that it tests has changed.
+`make test-all` writes them when it ends, also when it is stopped: until then they are beside the logs, so that no page
+that is made of them changes while tests look at it. A cell is not run again while its result is good and nothing that
+it tests has changed.
 """
 
 from __future__ import annotations
@@ -62,15 +64,16 @@ class Result:
         """Whether no test failed."""
         return not self.failed
 
-    def save(self) -> None:
-        """Write it into the repository."""
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{self.cell}.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+    def save(self, folder: Path) -> None:
+        """Write it into a folder."""
+        folder.mkdir(exist_ok=True)
+        (folder / f"{self.cell}.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def load_results(folder: Path = RESULTS) -> dict[str, Result]:
-    """Read the last results, by cell."""
-    found = (Result(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json")))
+def load_results(folder: Path | None = None) -> dict[str, Result]:
+    """Read the last results, by cell: those in the repository, or in another folder."""
+    paths = sorted((folder or RESULTS).glob("*.json"))
+    found = (Result(**json.loads(path.read_text(encoding="utf-8"))) for path in paths)
     return {result.cell: result for result in found}
 
 

@@ -24,6 +24,7 @@ from testbed.launch import sweep, tell
 from testbed.manifest import REPOSITORY
 from testbed.setup import setup_machine
 from testbed.state import LABEL, OWNER_LABEL, STATE_LABEL, new_run_id, process_owner, runs_dir
+from tools import results
 from tools.cells import Cell, choose
 from tools.find_tests import find_tests
 from tools.results import Result, digest_of_sources, load_results, read_output
@@ -46,7 +47,7 @@ class Runner:
     def __init__(self, workers: int, words: list[str], *, record: bool) -> None:
         self._workers = workers
         self._words = words
-        self._record = record
+        self.records = record
         self._sources = digest_of_sources()
         self._speak = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
@@ -69,8 +70,8 @@ class Runner:
             code = 0
         result = read_output(cell.name, stack, output, code=code, seconds=seconds, sources=self._sources)
         self._report(cell, result, output)
-        if self._record:
-            result.save()
+        if self.records:
+            result.save(LOGS)
         return result
 
     def _execute(self, cell: Cell) -> tuple[int, str]:
@@ -173,10 +174,10 @@ def _make_images(cells: list[Cell]) -> None:
 
 def _fresh(cells: list[Cell], words: list[str]) -> list[Cell]:
     """Those without a good result for what is there now."""
-    sources, results = digest_of_sources(), load_results()
+    sources, known = digest_of_sources(), load_results() | load_results(LOGS)
     left = []
     for cell in cells:
-        last = results.get(cell.name)
+        last = known.get(cell.name)
         if words or not sources or last is None or not last.good or last.sources != sources:
             left.append(cell)
         else:
@@ -202,23 +203,45 @@ def main() -> int:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         waiting = [pool.submit(runner.run, cell) for cell in left]
         try:
-            results = [each.result() for each in waiting]
+            ran = [each.result() for each in waiting]
         except KeyboardInterrupt:
+            # Once is enough: timeout(1) says it twice
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             tell("stopping")
             runner.stop()
-            return 130
-    return _sum([each for each in results if each], runner.failures, time.monotonic() - begun)
+            ran = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    if runner.records:
+        _publish()
+    if ran is None:
+        return 130
+    return _sum([each for each in ran if each], runner.failures, time.monotonic() - begun)
 
 
-def _sum(results: list[Result], failures: list[str], seconds: float) -> int:
+def _publish() -> None:
+    """Put the results that are beside the logs into the repository, and into the pages that are made of them."""
+    for result in load_results(LOGS).values():
+        result.save(results.RESULTS)
+        (LOGS / f"{result.cell}.json").unlink()
+    generate()
+
+
+def generate() -> None:
+    """Make the generated parts of README anew."""
+    subprocess.run([sys.executable, "-m", "tools.generate"], cwd=REPOSITORY, check=True)
+
+
+def _sum(ran: list[Result], failures: list[str], seconds: float) -> int:
     print()
     for title in failures:
         print(title)
-    passed, failed, skipped = (sum(getattr(each, name) for each in results) for name in ("passed", "failed", "skipped"))
-    bad = any(not each.good for each in results)
+    passed, failed, skipped = (sum(getattr(each, name) for each in ran) for name in ("passed", "failed", "skipped"))
+    bad = any(not each.good for each in ran)
     counts = {"failed": failed, "passed": passed, "skipped": skipped}
     said = ", ".join(f"{number} {word}" for word, number in counts.items() if number) or "nothing to do"
-    print(f"{f' {said} in {seconds:.2f}s, {len(results)} cells ':=^100}", flush=True)
+    print(f"{f' {said} in {seconds:.2f}s, {len(ran)} cells ':=^100}", flush=True)
     return 1 if bad else 0
 
 

@@ -44,7 +44,7 @@ ENDS: list[tuple[str, Said]] = [
         (JobState.FAILED, Reason.EXIT_CODE, 143, None),
     ),
 ]
-HIDDEN, FORCED, ORDERED, TOLD = 3, 4, 5, 6
+HIDDEN, FORCED, ORDERED, TOLD = UNTOLD = (3, 4, 5, 6)
 END_BY_FORCE = 'until [ -s "$1" ]; do sleep 0.1; done; kill -KILL "-$(ps -o pgid= -p "$(cat "$1")" | tr -d " ")"'
 
 
@@ -61,7 +61,8 @@ async def recorded(ce: BatchElement, refs: list[JobRef]) -> AsyncGenerator[dict[
         async with contextlib.aclosing(ce.watch(refs)) as changes:  # ty: ignore[invalid-argument-type]
             async for news in changes:
                 for ref, status in news.items():
-                    told[ref].append(said(status))
+                    if told[ref][-1:] != [said(status)]:
+                        told[ref].append(said(status))
 
     watching = asyncio.create_task(note())
     try:
@@ -71,6 +72,30 @@ async def recorded(ce: BatchElement, refs: list[JobRef]) -> AsyncGenerator[dict[
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+async def nobody_guesses(fresh: BatchElement, refs: list[JobRef]) -> None:
+    """Who has not seen the jobs end is told what they wrote themselves, or that nobody knows."""
+    for _ in range(3):
+        now = await fresh.status(refs)
+        for index, ref in enumerate(refs):
+            if index in UNTOLD:
+                assert said(now[ref]) == (JobState.UNKNOWN, None, None, None)
+                assert "sacct" in now[ref].detail
+            else:
+                assert said(now[ref]) == ENDS[index][1]
+        await asyncio.sleep(1)
+
+
+async def all_is_told(fresh: BatchElement, witness: BatchElement, refs: list[JobRef]) -> None:
+    """The accounting is back: both get to know the rest, and to whom they had ended they stay ended."""
+    for index in UNTOLD:
+        while not (status := (await fresh.status(refs))[refs[index]]).state.is_final:
+            assert {each.state.is_final for each in (await witness.status(refs)).values()} == {True}
+            await asyncio.sleep(0.1)
+        assert said(status) == ENDS[index][1]
+        assert status.source.startswith("sacct")
+    assert [said(each) for each in (await witness.status(refs)).values()] == [end for _, end in ENDS]
 
 
 @pytest.mark.timeout(400)
@@ -95,24 +120,10 @@ async def test_nothing_flaps_and_nothing_is_guessed(spot_on: SpotAt, stack_facto
             await spot.native(("sh", "-c", FORGOTTEN, "sh", "{native}"), ref)
         record = f"{home}/{HIDDEN}/record"
         await spot.shell('mv "$1" "$1.hidden"', record)
-        # who has not seen them end is told what the jobs wrote themselves, or that nobody knows
         async with spot.element() as fresh:
-            for _ in range(3):
-                now = await fresh.status(refs)
-                for index, ref in enumerate(refs):
-                    if index in {HIDDEN, FORCED, ORDERED, TOLD}:
-                        assert said(now[ref]) == (JobState.UNKNOWN, None, None, None)
-                        assert "sacct" in now[ref].detail
-                    else:
-                        assert said(now[ref]) == ENDS[index][1]
-                await asyncio.sleep(1)
+            await nobody_guesses(fresh, refs)
             accounting.start()
-            for index in (HIDDEN, FORCED, ORDERED, TOLD):
-                status = await reached(fresh, refs[index], ENDS[index][1][0])
-                assert said(status) == ENDS[index][1]
-                assert status.source.startswith("sacct")
-                # so does who has seen that it ended, and not how
-                assert said((await ce.status([refs[index]]))[refs[index]]) == ENDS[index][1]
+            await all_is_told(fresh, ce, refs)
     for index, ref in enumerate(refs):
         first, *rest = told[ref]
         assert first == (JobState.RUNNING, None, None, None)

@@ -94,10 +94,10 @@ def test_without_failures_it_is_good() -> None:
 def test_results_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     result = read_output("x-10", "x-10", OUTPUT, code=1, seconds=70.4, sources="abc")
-    result.save()
+    result.save(tmp_path / "results")
     later = replace(result, passed=34, failed=0)
-    later.save()
-    assert load_results(tmp_path / "results") == {"x-10": later}
+    later.save(tmp_path / "results")
+    assert load_results() == {"x-10": later}
 
 
 def test_the_recorded_results_are_of_cells_that_there_are() -> None:

@@ -33,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(run_cells, "choose", lambda names, **_: [cells[name] for name in names or cells])
         monkeypatch.setattr(run_cells, "LOGS", tmp_path / "logs")
         monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-        monkeypatch.setattr(run_cells, "load_results", lambda: results.load_results(tmp_path / "results"))
+        monkeypatch.setattr(run_cells, "generate", (tmp_path / "generated").touch)
         monkeypatch.setattr(sys, "argv", ["run_cells", *words])
         return run_cells.main()
 
@@ -76,7 +76,15 @@ def test_it_goes_on_where_it_was_stopped(run: Any, capsys: pytest.CaptureFixture
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_an_interrupt_ends_what_runs(run: Any, tmp_path: Path) -> None:
+def test_results_come_into_the_repository_when_all_is_over(run: Any, tmp_path: Path) -> None:
+    look = f"import pathlib; assert not pathlib.Path({str(tmp_path / 'results')!r}).exists();"
+    assert run({"one": GOOD, "two": look + GOOD, "three": look + BAD}, "--record", "--jobs=1") == 1
+    assert set(results.load_results()) == {"one", "two", "three"}
+    assert [result.good for result in results.load_results().values()] == [True, False, True]
+    assert (tmp_path / "generated").exists()
+
+
+def test_an_interrupt_ends_what_runs_and_what_is_done_counts(run: Any, tmp_path: Path) -> None:
     flag = tmp_path / "cleared"
     wait = f"""
 import os, pathlib, signal, time
@@ -86,5 +94,6 @@ try:
 except KeyboardInterrupt:
     pathlib.Path({str(flag)!r}).touch()
 """
-    assert run({"one": wait, "two": GOOD}, "--jobs=1") == 130
+    assert run({"one": GOOD, "two": wait, "three": GOOD}, "--jobs=1", "--record") == 130
     assert flag.exists()
+    assert set(results.load_results()) == {"one"}

@@ -141,3 +141,11 @@ def test_a_history_that_did_not_answer_may_tell_how_a_job_ended_later() -> None:
     memory.status = judge(REF, told, memory, SETTINGS)
     assert (memory.status.reason, memory.status.signal) == (R.SIGNAL, 9)
     assert settled(memory, SETTINGS, later)
+
+
+def test_a_history_that_lags_revives_nothing() -> None:
+    memory = Memory()
+    memory.status = judge(REF, NOTHING._replace(queue=said(S.FAILED, "FAILED", ended=NOW)), memory, SETTINGS)
+    late = NOTHING._replace(history=said(S.RUNNING, "RUNNING"))
+    assert judge(REF, late, memory, SETTINGS) is memory.status
+    assert judge(REF, late, Memory(), SETTINGS).state is S.RUNNING

@@ -77,6 +77,10 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
     if before is not None and settled(memory, settings, seen.now) and (observed is None or observed.state.is_final):
         return before
     memory.unanswered = not seen.answered
+    # a history that was away has not been told the end yet; one that was started again is in the queue
+    if before is not None and before.state.is_final and observed is not None and observed is not seen.queue:
+        if not observed.state.is_final:
+            return before
     missing = observed is None or (observed.state is JobState.UNKNOWN and observed.reason is Reason.LOST)
     if observed is not None and not missing:
         source = seen.sources[0] if observed is seen.queue else seen.sources[1]

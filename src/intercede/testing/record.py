@@ -77,7 +77,7 @@ class Recorder:
 
     async def begin(self, name: str) -> None:
         """Write what follows to a new file; it begins with a second in which nothing else was."""
-        begin = int(time.time()) + 1
+        begin = int(time.time()) + 2
         await asyncio.sleep(begin - time.time())
         self.begins.append(begin)
         self.transport.path = self.into / f"{name}.txt"
