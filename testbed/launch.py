@@ -148,7 +148,7 @@ def _provision_node(engine: Engine, stack: Stack, node: str, given: bytes) -> tu
         said = engine.run("logs", "--tail", "40", stack.container(node), check=False)
         words = (done.stderr + said.stdout + said.stderr).decode(errors="replace")
         where = f" ({node})" if len(stack.nodes) > 1 else ""
-        raise TestbedError(f"{stack.name}{where} did not come up:\n{words}")
+        raise TestbedError(f"{stack.name}{where} did not come up:\n{words}\n{stack.logs(20)}")
     version, *host_keys = done.stdout.decode().splitlines()
     return version.removeprefix("version "), host_keys
 
