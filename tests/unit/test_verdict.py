@@ -137,6 +137,10 @@ def test_a_history_that_did_not_answer_may_tell_how_a_job_ended_later() -> None:
     memory.status = judge(REF, deaf, memory, SETTINGS)
     assert (memory.status.state, memory.status.signal) == (S.FAILED, None)
     assert not settled(memory, SETTINGS, later)
+    # it is back, and has not been told everything yet
+    for lagging in (NOTHING._replace(history=said(S.RUNNING, "RUNNING"), now=later), NOTHING._replace(now=later)):
+        assert judge(REF, lagging, memory, SETTINGS) is memory.status
+        assert not settled(memory, SETTINGS, later)
     told = NOTHING._replace(history=said(S.FAILED, "FAILED", signal=9, ended=NOW), now=later)
     memory.status = judge(REF, told, memory, SETTINGS)
     assert (memory.status.reason, memory.status.signal) == (R.SIGNAL, 9)

@@ -56,7 +56,7 @@ class Memory:
         status: The last.
         missing: For how long no source has known the job, with all of them answering.
         looked: When it was last asked for and missing.
-        unanswered: Whether a source did not answer when it was last asked for.
+        unanswered: Whether the history did not answer once, and has not told the end since.
     """
 
     status: JobStatus | None = None
@@ -76,7 +76,10 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
     before = memory.status
     if before is not None and settled(memory, settings, seen.now) and (observed is None or observed.state.is_final):
         return before
-    memory.unanswered = not seen.answered
+    if not seen.answered:
+        memory.unanswered = True
+    elif observed is not None and observed is not seen.queue and observed.state.is_final:
+        memory.unanswered = False
     # a history that was away has not been told the end yet; one that was started again is in the queue
     if before is not None and before.state.is_final and observed is not None and observed is not seen.queue:
         if not observed.state.is_final:
