@@ -134,7 +134,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _freezes(item: pytest.Item) -> bool:
-    return any("freeze" in mark.args for mark in item.iter_markers("needs"))
+    return _needs(item, "freeze")
+
+
+def _needs(item: pytest.Item, trait: str) -> bool:
+    return any(trait in mark.args for mark in item.iter_markers("needs"))
 
 
 def _turn(item: pytest.Item) -> int:
@@ -156,6 +160,18 @@ def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     with (tmp_path_factory.getbasetemp().parent / f"contract-{run}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if _freezes(request.node) else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def alone_on_the_small_disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One test at a time: what one of them leaves free is what another one fills."""
+    if not _needs(request.node, "small"):
+        yield
+        return
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with (tmp_path_factory.getbasetemp().parent / f"small-{run}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
