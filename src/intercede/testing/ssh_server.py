@@ -273,6 +273,7 @@ class _Execution(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._ready = False
         self._early: list[bytes | None] = []  # stdin that came before the process was there; None for its end
+        self._early_signals: list[str] = []
         self._sent = 0
         self._over = asyncio.Event()
 
@@ -297,6 +298,8 @@ class _Execution(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)
+        for name in self._early_signals:
+            self.signal(name)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         channel, (number, most) = self._session.channel, self._server.faults.output
@@ -354,7 +357,9 @@ class _Execution(asyncio.SubprocessProtocol):
             (stdout.pause_reading if paused else stdout.resume_reading)()
 
     def signal(self, name: str) -> None:
-        if self._transport is not None and not self._over.is_set():
+        if self._transport is None:  # asyncio tells of a process a while after it runs; sshd(8) knows it at once
+            self._early_signals.append(name)
+        elif not self._over.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._transport.get_pid(), signal.Signals[name])
 
