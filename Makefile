@@ -49,7 +49,7 @@ test-all: lint docs ## every cell of the matrix; goes on where it was stopped; r
 cells: $(VENV)/.installed-dev ## the tests alone, of CELLS='...'
 	@$(STEP) --last "tests" $(RUN_CELLS) $(CELLS)
 
-test-quick: $(VENV)/.installed-dev ## under a minute: unit tests, and the contract without a container
+test-quick: $(VENV)/.installed-dev ## the inner loop: unit tests, and the contract without a container
 	@$(STEP) --last "quick tests" python -m pytest $(INNER) $(PYTEST)
 
 testbed: $(VENV)/.installed-dev ## make the images of the real batch systems (python -m testbed up STACK starts one)

@@ -20,11 +20,8 @@ SpotAt = Callable[..., Awaitable[Spot]]
 
 def settings_for(stack: Stack, user: str = "alice", **more: Any) -> dict[str, Any]:
     """The settings that lead a user to the Slurm of a stack."""
-    ssh = {
-        "host": stack.host, "port": stack.ssh_port, "user": user, "identity_files": [str(stack.key())],
-        "known_hosts": str(stack.known_hosts), "config_file": "", "agent": False,
-    }  # fmt: skip
-    return {"id": f"ssh+slurm://{stack.host}:{stack.ssh_port}", "scheduler": "slurm", "ssh": ssh, **more}
+    where = f"ssh+slurm://{stack.host}:{stack.ssh_port}"
+    return {"id": where, "scheduler": "slurm", "ssh": stack.ssh_settings(user), **more}
 
 
 @pytest.fixture

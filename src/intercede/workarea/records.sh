@@ -3,8 +3,7 @@
 # A link in the place of a submission's or a job's directory, or of a record, is not followed, nor is a pipe waited for.
 records() {
   [ -n "$ic_store" ] || return 0
-  ic_jobs=$(printf '%s\n' "$ic_wanted" | awk '{ i = index($2, "-"); if (!i) { print $1, $2; next }
-    last = substr($2, i + 1) + 0; for (c = substr($2, 1, i - 1) + 0; c <= last; c++) print $1, c }')
+  ic_jobs=$(printf '%s\n' "$ic_wanted" | spread bare)
   { doubtful; printf '\n%s\n' "$ic_jobs"; } | awk -v together="${1-}" '
     !wanted && $0 == "" { wanted = 1; next }
     !wanted { doubtful[$0] = 1; next }
