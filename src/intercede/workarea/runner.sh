@@ -45,7 +45,8 @@ fi
 ic_here=$ic_home
 if ic_among "$ic_copy" cancelled; then
   rm -rf "$ic_secrets"
-  ic_record "$ic_start" - - cancelled -
+  ic_end=$ic_start ic_start=- # the payload never does
+  ic_record "$ic_end" - - cancelled -
   ic_after
   exit 0
 fi

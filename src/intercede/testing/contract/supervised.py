@@ -97,6 +97,21 @@ class TestSupervised:
         assert max(seen) <= 3
         assert max(seen) > 1
 
+    async def test_cancelled_while_its_runner_waits_for_a_slot(self, spot: Spot) -> None:
+        async with spot.element(slots=1) as ce:
+            (first,) = (await ce.submit(script('while [ ! -e "$1/go" ]; do sleep 0.1; done', spot.home))).refs
+            await reached(ce, first, JobState.RUNNING)
+            (ref,) = (await ce.submit(script('echo ran >>"$1/ran"', spot.home))).refs
+            while not await pids(spot, "/runner", f"{ref.submission} 0 0"):  # noqa: ASYNC110 - a process of the host
+                await asyncio.sleep(0.1)
+            await ce.cancel([ref])
+            await spot.shell(': >go; until grep -q cancelled "$1"; do sleep 0.1; done 2>/dev/null',
+                             f"{spot.store}/{ref.submission}/c/0/record")  # fmt: skip
+            async with spot.element(slots=1) as fresh:
+                status = (await fresh.status([ref]))[ref]
+            assert (status.state, status.exit_code, status.started) == (JobState.CANCELLED, None, None)
+            assert await spot.lines("ran") == []
+
     async def test_of_another_boot(self, spot: Spot, ce: BatchElement) -> None:
         (ref,) = (await ce.submit(script("sleep 300"))).refs
         await reached(ce, ref, JobState.RUNNING)
