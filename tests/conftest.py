@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from testbed.manifest import DEFAULT, load_manifest
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["testbed.plugin"]
 pytest.register_assert_rewrite("intercede.testing.contract")
+# by default an example that takes longer than 0.2 s fails, however busy the machine is
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def stack_of_shape(path: Path) -> str:

@@ -106,7 +106,7 @@ def test_ranges_are_read_back(wanted: list[int]) -> None:
     assert numbers(ranges(wanted)) == sorted(set(wanted))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arguments=st.lists(WORDS, max_size=4), value=WORDS, own=st.lists(WORDS, max_size=3), other=WORDS)
 def test_any_words_reach_the_payload_through_a_real_shell(
     arguments: list[str], value: str, own: list[str], other: str
@@ -125,7 +125,7 @@ def test_any_words_reach_the_payload_through_a_real_shell(
         assert done.stdout.split(b"\0") == [os.fsencode(each) for each in (value, other, *arguments, *own)], shell
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     secrets=st.dictionaries(st.from_regex(r"[a-z][^/\0]{0,80}", fullmatch=True), st.binary(max_size=2000), max_size=5)
 )

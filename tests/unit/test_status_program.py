@@ -72,7 +72,7 @@ def rows_of(jobs: list[tuple[str, str | None, bool]]) -> list[str]:
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 @given(JOBS, st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_history_is_asked_for_what_neither_waits_nor_runs(
     shell: list[str], found: list[tuple[str, str | None, bool]], in_order: bool
 ) -> None:

@@ -26,14 +26,14 @@ def through(commands: list[Command], stdin: bytes = b"", limit: float = 20) -> t
 
 
 @given(st.lists(WORDS, min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_bytes_survive_quoting(words: list[bytes]) -> None:
     text = b"printf '%s\\0' " + b" ".join(map(quote, words))
     assert sh(login_line(text)).stdout.split(b"\0")[:-1] == words
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_bytes_survive_the_whole_script(words: list[bytes]) -> None:
     mark, stdout, _, status = through([Command(("printf", "%s\\0", *words))])
     assert status == 0
@@ -41,7 +41,7 @@ def test_any_bytes_survive_the_whole_script(words: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=300).map(lambda data: data.replace(b"\0", b"") + b"."))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_login_shell_sees_only_what_every_shell_takes_literally(text: bytes) -> None:
     line = login_line(text)
     line, _, probe = line.rpartition(" ")
