@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,19 @@ EXTRAS = ("ssh", "testing")
 
 @dataclass(frozen=True)
 class Layout:
-    """The containers of a shape: one unless the manifest says otherwise.
+    """The containers of a shape, one unless the manifest says otherwise, and who may log in.
 
     Attributes:
         nodes: What each container is called, with its role; the first is the main one, where commands run by default.
         entry: The one whose port 22 is published; the main one unless the manifest says otherwise.
         shared: A directory that all of them share; empty if there is none.
+        users: Accounts that it has besides those of every stack.
     """
 
     nodes: Mapping[str, str] = field(default_factory=lambda: {"testbed": "whole"})
     entry: str = ""
     shared: str = ""
+    users: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check that the entry is one of the nodes.

@@ -141,7 +141,6 @@ class Stack:
     """
 
     host = HOST
-    users = USERS
 
     def __init__(self, spec: StackSpec, state: StackState, directory: Path, engine: Engine) -> None:
         self.spec = spec
@@ -178,6 +177,11 @@ class Stack:
             return ""
         said = f"the manifest says that {self.name} is {self.spec.version}, but it is {self.version}"
         return f"{said} (Debian {self.spec.suite} has moved: change stacks.toml)" if self.spec.moves else said
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Who may log in."""
+        return (*USERS, *self.spec.layout.users)
 
     @property
     def ssh_port(self) -> int:

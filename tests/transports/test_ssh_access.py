@@ -259,11 +259,11 @@ async def test_a_one_time_code_is_asked_once_for_many_commands(start: StartServe
         if SSHAnswers not in request.kinds:
             return None
         asked.append(request)
-        await asyncio.sleep(0.5)  # longer than connect_timeout: a person types
+        await asyncio.sleep(2.5)  # longer than connect_timeout: a person types
         return SSHAnswers(answers=(SecretStr("123456"),))
 
     provider = from_function(types)
-    transports = [connect(server, credentials=provider, connect_timeout=0.3) for _ in range(3)]
+    transports = [connect(server, credentials=provider, connect_timeout=2) for _ in range(3)]
     await asyncio.gather(*(each.run([HELLO]) for each in transports for _ in range(4)))
     assert server.challenges == server.connections == len(asked) == 1
     assert asked[0].prompts == (("One-time code: ", False),)

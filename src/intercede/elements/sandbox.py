@@ -96,6 +96,8 @@ class Sandbox:
         self._secrets = secrets
         self._inputs = inputs
         self._executables = executables
+        # one time for all of it: a stream that is made again is the same to the byte
+        self._made = time.time()
 
     @property
     def size(self) -> int:
@@ -115,7 +117,7 @@ class Sandbox:
         yield b"".join([*pieces, b"\0" * (2 * tarfile.BLOCKSIZE)])
 
     def _pieces(self) -> Iterator[bytes]:
-        now = time.time()
+        now = self._made
         for name, data in self._texts.items():
             mode = 0o700 if name in self._executables else 0o600
             yield _header(name, len(data), mode, now) + data + _padding(len(data))
