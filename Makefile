@@ -28,7 +28,7 @@ export NO_MKDOCS_2_WARNING := 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # For the inner loop: pure tests, and the contract on local processes and an SSH server inside the test.
-INNER := -n $(WORKERS) -m 'not testbed' tests/unit tests/contract
+INNER := -n $(WORKERS) -m 'not testbed and not slow' tests/unit tests/contract
 
 RUN_CELLS := python -m tools.run_cells --jobs $(JOBS) --workers $(WORKERS) --pytest='$(PYTEST)'
 

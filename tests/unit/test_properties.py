@@ -106,6 +106,7 @@ def test_ranges_are_read_back(wanted: list[int]) -> None:
     assert numbers(ranges(wanted)) == sorted(set(wanted))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(arguments=st.lists(WORDS, max_size=4), value=WORDS, own=st.lists(WORDS, max_size=3), other=WORDS)
 def test_any_words_reach_the_payload_through_a_real_shell(

@@ -70,6 +70,7 @@ def rows_of(jobs: list[tuple[str, str | None, bool]]) -> list[str]:
     return [*rows, bracketed] if parts else rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 @given(JOBS, st.booleans())
 @settings(max_examples=15)

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def tree(top: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in top.rglob("*")}
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(members=st.lists(MEMBERS, max_size=8), cut=st.one_of(st.none(), st.integers(0, 20_000)))
 def test_nothing_is_written_outside(members: list[Member], cut: int | None) -> None:

@@ -135,6 +135,7 @@ class TestCancel:
             (JobState.FAILED, Reason.EXIT_CODE, 3, None),
         ]
 
+    @pytest.mark.slow
     async def test_payload_is_told_once_and_does_not_live_on(self, spot: Spot, ce: BatchElement) -> None:
         text = (
             """trap 'echo told >>"$1/told"' TERM; echo $$ >"$1/pid"; : >"$1/ready";"""

@@ -190,6 +190,7 @@ class TestLinks:
         "cd ../..; mv $INTERCEDE_COPY .gone; ln -s /etc $INTERCEDE_COPY",
         "mkdir -p a; rmdir a; ln -s /etc a",
     ])  # fmt: skip
+    @pytest.mark.slow
     async def test_directories_replaced_by_links(self, ce: BatchElement, tmp_path: Path, trick: str) -> None:
         declared = ("passwd", "a/passwd", "*", "a/*", "work/passwd")
         (ref,) = (await ce.submit(script(f"{trick}; exit 0", outputs=declared))).refs

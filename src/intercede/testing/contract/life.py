@@ -7,6 +7,8 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from intercede.answers import JobOutput, JobState, JobStatus, Outcome
 from intercede.model import Copy, JobRef, Resources
 from intercede.testing.contract.steps import by_copy, elsewhere, fetch_one, final, reached, run, script
@@ -83,6 +85,7 @@ class TestLife:
         found = await elsewhere(spot.settings(), "find", tag="Find.me_1-2")
         assert found == {"keys": ["first one", "1", "ü\n'"], "refs": [str(ref) for ref in submission.refs]}
 
+    @pytest.mark.slow
     async def test_many_copies_each_with_its_own(self, ce: BatchElement, tmp_path: Path) -> None:
         copies = [
             Copy(
@@ -144,6 +147,7 @@ class TestCosts:
         assert ce.counters.commands - before <= 2
         assert [next(iter(answer)) for answer in answers] == refs * 4
 
+    @pytest.mark.slow
     async def test_watchers_share_their_queries(self, spot: Spot) -> None:
         async with spot.element(politeness={"min_interval": 0.4, "max_interval": 0.4}) as ce:
             submission = await ce.submit(script("sleep 1.5"), 2)

@@ -168,6 +168,7 @@ class TestOnce:
         await finished(spot, submissions[0].refs, 3)
 
     @pytest.mark.parametrize("instant", [0.0, 0.02, 0.05, 0.1])
+    @pytest.mark.slow
     async def test_killed_at_any_instant(self, spot: Spot, instant: float) -> None:
         description = script(COUNT, spot.home)
         process = await elsewhere(
@@ -183,6 +184,7 @@ class TestOnce:
         await settled(spot, description, 3, "killed")
 
     @pytest.mark.parametrize("instant", [0.0, 0.01, 0.02, 0.04, 0.08])
+    @pytest.mark.slow
     async def test_cancelled_at_any_instant(self, spot: Spot, ce: BatchElement, instant: float) -> None:
         description = script(COUNT, spot.home, secrets={"s": "x" * 200_000})
         await ce.capacity()  # so that the instant falls into the submission, not into a handshake

@@ -24,6 +24,7 @@ def declare_markers(config: pytest.Config) -> None:
     """Make the suite's markers known; call it from `pytest_configure`."""
     config.addinivalue_line("markers", "needs(*traits): run at places that have all of these")
     config.addinivalue_line("markers", "lacks(*traits): run at places that have none of these")
+    config.addinivalue_line("markers", "slow: takes seconds; an inner loop may leave it out")
     config.addinivalue_line("markers", "nowhere: no place of this run has what the test needs")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from intercede.answers import JobState, Reason
 from intercede.model import Resources
 from intercede.testing.contract.select import needs
@@ -33,6 +35,7 @@ async def pids(spot: Spot, *words: str) -> list[int]:
 
 
 @needs("supervised")
+@pytest.mark.slow
 class TestSupervised:
     """Supervisors and runners that die, slots."""
 

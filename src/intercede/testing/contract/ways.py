@@ -43,6 +43,7 @@ __all__ = ["TestCut", "TestFrozen", "TestWays"]
 class TestCut:
     """The connection is lost before or after a command."""
 
+    @pytest.mark.slow
     async def test_what_asks_is_asked_again(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo said"), tag="asked")
         verbs: dict[str, Callable[[BatchElement], Awaitable[object]]] = {
