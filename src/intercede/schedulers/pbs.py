@@ -239,7 +239,8 @@ class PBS:
             return SchedulerUnavailable(asked, answer, "Try again later.", returncode=returncode)
         if returncode == 127:
             return unavailable(asked, answer, returncode)
-        field = next((name for pattern, name in FIELDS if pattern.search(answer)), "")
+        complaint = answer.partition("usage:")[0]
+        field = next((name for pattern, name in FIELDS if pattern.search(complaint)), "")
         advice = "`intercede queues` lists the queues and their limits." if field else ""
         return SubmissionRejected(f"{asked} ({field})" if field else asked, answer, advice, returncode=returncode)
 
