@@ -47,5 +47,3 @@ async def pbs(request: pytest.FixtureRequest, shell: ReplayShell, tmp_path: Path
                 "identity_files": [str(server.client_key)], "known_hosts": str(server.known_hosts),
             }  # fmt: skip
         yield await stack.enter_async_context(open_element(ResourceSettings.model_validate(settings)))
-
-

@@ -23,7 +23,7 @@ from intercede.model import Copy, JobRef
 from intercede.registry import open_element
 from intercede.settings import Limits
 from intercede.steps import Completed
-from intercede.testing.contract.steps import final, reached, script
+from intercede.testing.contract.steps import final, script
 from intercede.testing.replay import ReplayShell, Transcript
 from tests.replay.pbs_said import NOBODY, array, said, shown
 
@@ -154,7 +154,9 @@ async def test_a_submission_whose_answer_was_lost_is_found_by_its_name(pbs: Batc
     named = Transcript("", Completed(0, b"9.pbshost\n11.pbshost\n", b""))
     shell.answers("qselect -x -u user1 -N ic-t", named)
     other = {"Variable_List": {"IC_SENT": "1-2", "PBS_O_HOST": "pbshost"}}
-    shell.answers("qstat -x -f -w 9.pbshost 11.pbshost", shown("qstat_ft_json", "9.pbshost", "11.pbshost", name="ic-t", **other))
+    shell.answers(
+        "qstat -x -f -w 9.pbshost 11.pbshost", shown("qstat_ft_json", "9.pbshost", "11.pbshost", name="ic-t", **other)
+    )
     assert (await pbs.find("t")).refs == []  # of another work area, or of long ago
     mine = {"Variable_List": {"PBS_O_HOME": "/home/user1", "IC_SENT": stamp, "PBS_O_HOST": "pbshost"}}
     shell.answers("qstat -x -f -w 9.pbshost 11.pbshost", shown("qstat_ft_json", "11.pbshost", name="ic-t", **mine))
@@ -287,7 +289,9 @@ async def test_more_than_fifty_jobs_are_asked_for_all_at_once(pbs: BatchElement,
     recorded = said("qstat_ft_json").replaced('"Job_Name":\t"', '"Job_Name":\t"ic-')
     await submitted(pbs, shell, copies=1)
     shell.answers("qstat -t -f -F json", recorded.replaced("ic-sleep.sh", "ic-t"))
-    shell.answers("qstat -x -t -f -F json", said("qstat_xft_json").replaced('"Job_Name":\t"sleep.sh"', '"Job_Name":\t"ic-t"'))
+    shell.answers(
+        "qstat -x -t -f -F json", said("qstat_xft_json").replaced('"Job_Name":\t"sleep.sh"', '"Job_Name":\t"ic-t"')
+    )
     found = await pbs.status(refs)
     assert found[refs[4]].state is JobState.HELD
     assert found[refs[24]].reason is Reason.REJECTED

@@ -317,9 +317,7 @@ def _counts(text: str, me: str) -> dict[tuple[str, bool, bool], int]:
     return counts
 
 
-def _queue(
-    name: str, about: dict[str, Any], counts: dict[tuple[str, bool, bool], int], default: object
-) -> QueueInfo:
+def _queue(name: str, about: dict[str, Any], counts: dict[tuple[str, bool, bool], int], default: object) -> QueueInfo:
     most = about.get("resources_max")
     limit = str(most.get("walltime", "")) if isinstance(most, dict) else ""
     return QueueInfo(

@@ -49,8 +49,8 @@ class Transcript:
 
     def replaced(self, old: str, new: str) -> Transcript:
         """The same with another word in the answer, such as the name of the job."""
-        swap = [data.replace(old.encode(), new.encode()) for data in (self.answer.stdout, self.answer.stderr)]
-        return Transcript(self.command, Completed(self.answer.returncode, *swap))
+        stdout, stderr = (each.replace(old.encode(), new.encode()) for each in (self.answer.stdout, self.answer.stderr))
+        return Transcript(self.command, Completed(self.answer.returncode, stdout, stderr))
 
 
 def read_transcript(path: Path) -> Transcript:
@@ -62,7 +62,7 @@ def read_transcript(path: Path) -> Transcript:
     parts = dict(_SECTION.findall(path.read_text(encoding="utf-8", errors="surrogateescape")))
     try:
         said = [parts[name].encode("utf-8", "surrogateescape") for name in ("stdout", "stderr")]
-        return Transcript(parts["command"].strip(), Completed(int(parts["exit"]), *said))
+        return Transcript(parts["command"].strip(), Completed(int(parts["exit"]), said[0], said[1]))
     except KeyError as error:
         msg = f"{path}: no section {error}"
         raise ValueError(msg) from None

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -71,17 +72,14 @@ def _start(script: bytes, environments: list[dict[str, str]]) -> None:
     """Start a job for each environment, as a node does: in a session of its own, with the script on stdin."""
     kept = {key: os.environ[key] for key in ("HOME", "PATH") if key in os.environ}
     for environment in environments:
-        job = subprocess.Popen(
-            ["/bin/sh"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**kept, **environment},
-            start_new_session=True,
-        )
-        assert job.stdin is not None
-        job.stdin.write(script)
-        job.stdin.close()
+        with tempfile.TemporaryFile() as spooled:
+            spooled.write(script)
+            spooled.seek(0)
+            quiet = subprocess.DEVNULL
+            whole = {**kept, **environment}
+            job = subprocess.Popen(
+                ["/bin/sh"], stdin=spooled, stdout=quiet, stderr=quiet, env=whole, start_new_session=True
+            )
         job.returncode = 0  # nobody waits for it here
 
 
