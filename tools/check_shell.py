@@ -6,10 +6,13 @@ before they are checked, with the comments that it leaves out: directives for sh
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from intercede.urls import SCHEDULERS
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = ROOT / "src" / "intercede"
@@ -29,13 +32,14 @@ SKIPPED_FOLDERS = {".git", ".venv", "site", "node_modules"}
 def programs() -> dict[str, str]:
     """Join the fragments of the library: by name, all programs of the work area with one scheduler, and its runner."""
     areas = sorted((LIBRARY / "workarea").glob("*.sh"), key=lambda path: (path.stem != "prelude", path.stem))
+    texts = [path.read_text() for path in areas if path.stem != "runner"]
+    runner = (LIBRARY / "workarea" / "runner.sh").read_text()
     found: dict[str, str] = {}
-    for job in sorted((LIBRARY / "schedulers").glob("*_job.sh")):
-        scheduler = job.with_name(job.name.replace("_job", ""))
-        parts = [path for path in areas if path.stem != "runner"]
-        parts.insert(1, scheduler)
-        found[scheduler.stem] = "\n".join(path.read_text() for path in parts)
-        found[job.stem] = "\n".join([job.read_text(), (LIBRARY / "workarea" / "runner.sh").read_text()])
+    for name, place in SCHEDULERS.items():
+        module, _, kind = place.partition(":")
+        scheduler = getattr(importlib.import_module(module), kind)
+        found[name] = "\n".join([texts[0], scheduler.shell, *texts[1:]])
+        found[f"{name}_job"] = "\n".join([scheduler.job_shell, runner])
     return found
 
 
