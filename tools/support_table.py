@@ -35,6 +35,7 @@ TITLES = {
     "pbs": "OpenPBS",
     "process": "processes, no batch system",
     "slurm": "Slurm",
+    "torque": "Torque",
 }
 # Of systems that are not in the testbed: what there are recordings of, in tests/transcripts
 RECORDED = {"pbs": "recorded from a live OpenPBS 23.06.06"}

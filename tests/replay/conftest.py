@@ -15,7 +15,7 @@ from intercede.testing.replay import ReplayShell, Transcript
 from intercede.testing.ssh_server import ssh_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
     from intercede.elements.batch import BatchElement
@@ -35,12 +35,25 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReplayShell:
 @pytest.fixture(params=["local", "ssh"])
 async def pbs(request: pytest.FixtureRequest, shell: ReplayShell, tmp_path: Path) -> AsyncIterator[BatchElement]:
     """An element of that host."""
+    async with _element("pbs", request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def torque(shell: ReplayShell, tmp_path: Path) -> AsyncIterator[BatchElement]:
+    """An element of that host, where its commands are Torque's."""
+    async with _element("torque", "local", tmp_path) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def _element(name: str, way: str, tmp_path: Path) -> AsyncGenerator[BatchElement]:
     async with contextlib.AsyncExitStack() as stack:
         settings: dict[str, Any] = {
-            "id": "pbs", "scheduler": "pbs", "work_area": f"{tmp_path}/it's a 100% $HOME", "grace": 1,
+            "id": name, "scheduler": name, "work_area": f"{tmp_path}/it's a 100% $HOME", "grace": 1,
             "limits": {"command_time": 15, "submit_time": 15}, "politeness": {"min_interval": 0.1, "max_interval": 0.2},
         }  # fmt: skip
-        if request.param == "ssh":
+        if way == "ssh":
             server = await stack.enter_async_context(ssh_server(tmp_path / "server"))
             settings["ssh"] = {
                 "host": server.host, "port": server.port, "user": server.user, "agent": False, "config_file": "",

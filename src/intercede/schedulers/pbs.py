@@ -10,7 +10,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import (
@@ -27,14 +27,14 @@ from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from intercede.errors import IntercedeError
-    from intercede.model import JobDescription, JobRef
+    from intercede.model import JobDescription, JobRef, Resources
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
 
-__all__ = ["PBS"]
+__all__ = ["PBS", "Dialect", "counts", "span"]
 
 # PBS Reference Guide, "Job States" (https://2021.help.altair.com/2021.1.2/PBS%20Professional/PBSReferenceGuide2021.1.2.pdf)
 STATES: dict[str, JobState] = {
@@ -88,7 +88,7 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _span(text: str) -> timedelta | None:
+def span(text: str) -> timedelta | None:
     """Read `00:10:00`; None for what is none."""
     found = re.fullmatch(r"(\d+):(\d\d):(\d\d)", text)
     return timedelta(hours=int(found[1]), minutes=int(found[2]), seconds=int(found[3])) if found else None
@@ -102,47 +102,71 @@ def _identified(text: str) -> tuple[str, str | None, str]:
     return found[1], found[2], found[3] if len(found[3]) <= 35 else ""
 
 
-def _ended(status: str, began: bool, substate: str, staged: str, comment: str) -> dict[str, Any]:
+def _ended(dialect: Dialect, status: str, began: bool, substate: str, staged: str, comment: str) -> dict[str, Any]:
     """What is known of a job that will not run again."""
+    if not began and re.fullmatch(dialect.unstarted, status):
+        return {"state": JobState.CANCELLED, "detail": "deleted before it started"}
     if substate == "91" or re.search(r" and terminated( by \S+)?\Z", comment):
         return {"state": JobState.CANCELLED, "detail": comment}
     if not began and substate == "70":
         # a job of an array that was deleted before it ran has the exit status 1, which no payload gave (23.06)
         return {"state": JobState.CANCELLED, "detail": "deleted before it started"}
-    if not began and status == "":
+    if not began and status == "" and dialect.rejects:
         # a dependency that can never be fulfilled (23.06)
         return {"state": JobState.FAILED, "reason": Reason.REJECTED, "detail": comment or "PBS ended it unstarted"}
     if not re.fullmatch(r"-?\d{1,5}", status):
         raise ParseError("qstat", f"an ended job with the exit status {status!r}", text=status)
-    return _exited(int(status), "PBS could not bring its own output files back" if staged == "0" else "")
+    return _exited(
+        int(status), "PBS could not bring its own output files back" if staged == "0" else "", dialect.killed
+    )
 
 
-def _exited(code: int, detail: str) -> dict[str, Any]:
+def _exited(code: int, detail: str, killed: Mapping[int, tuple[Reason | None, str]]) -> dict[str, Any]:
     if code == 0:
         return {"state": JobState.SUCCEEDED, "exit_code": 0, "detail": detail}
     if code < 0:
-        if code not in KILLED:
-            raise ParseError("qstat", f"Exit_status = {code}, which is none of the manual's", text=str(code))
-        reason, said = KILLED[code]
+        if code not in killed:
+            raise ParseError("qstat", f"exit status {code}, which is none of the manual's", text=str(code))
+        reason, said = killed[code]
         return {"state": JobState.FAILED, "reason": reason, "detail": said}
     # above 256, PBS ended it by a signal; 128 and a signal may as well be an exit code: its record says which
     known = {"signal": code - 256} if 256 < code < 256 + 65 else {"exit_code": code}
     return {"state": JobState.FAILED, **known, "detail": detail}
 
 
+class Dialect(NamedTuple):
+    """What differs between OpenPBS and Torque in what is read.
+
+    Attributes:
+        states: Its letters.
+        killed: What its negative exit statuses mean.
+        unstarted: The exit statuses of a job that was deleted before it started, where they tell that.
+        rejects: Whether a job that ended unstarted and without an exit status was rejected.
+    """
+
+    states: Mapping[str, JobState]
+    killed: Mapping[int, tuple[Reason | None, str]]
+    unstarted: str = r"(?!)"
+    rejects: bool = True
+
+    def __hash__(self) -> int:
+        """There is one of each."""
+        return id(self)
+
+
 @lru_cache(4096)
-def _observed(row: str) -> Observation:
+def _observed(row: str, dialect: Dialect) -> Observation:
     """Read what follows the identifier: `|STATE|SUBSTATE|...`, as `ic_qstat` gives it."""
     fields = row.split("|", _COLUMNS - 1)[1:]
     if len(fields) != _COLUMNS - 1:
         raise ParseError("qstat", f"{row[:200]!r} is no row of ours", text=row)
     word, substate, status, holds, staged, _, name, queue, host, made, began, ended, limit, comment = fields
-    if word not in STATES:
+    if word not in dialect.states:
         raise ParseError("qstat", f"the state {word!r}, which the manual does not have", text=row)
-    state = STATES[word]
+    state = dialect.states[word]
     told: dict[str, Any] = {"state": state, "detail": comment if state is JobState.QUEUED else ""}
     if state is JobState.FAILED:
-        told = _ended(status, bool(began), substate, staged, comment)
+        told = _ended(dialect, status, bool(began), substate, staged, comment)
     elif state is JobState.HELD:
         who = [HOLDS[letter] for letter in holds if letter in HOLDS]
         told["detail"] = f"held by {' and '.join(who)}" if who else comment
@@ -150,11 +174,11 @@ def _observed(row: str) -> Observation:
         told["detail"] = "it was moved to another server"
     return Observation(
         word, **told, node=host.split("/")[0] or None, queue=queue or None, submitted=_moment(made),
-        started=_moment(began), ended=_moment(ended), walltime=_span(limit), name=name,
+        started=_moment(began), ended=_moment(ended), walltime=span(limit), name=name,
     )  # fmt: skip
 
 
-def _rows(text: str) -> dict[str, Observation]:
+def _rows(text: str, dialect: Dialect) -> dict[str, Observation]:
     """Read lines `ID ID ...|STATE|...`; one that cannot be read is the error of its own jobs."""
     found: dict[str, Observation] = {}
     for line in text.split("\n"):
@@ -165,7 +189,7 @@ def _rows(text: str) -> dict[str, Observation]:
                 log.warning("qstat: a line that is none of ours: %r", line[:200])
             continue
         try:
-            seen = _observed(line[len(natives) :])
+            seen = _observed(line[len(natives) :], dialect)
         except ParseError as error:
             log.warning("%s: %s", natives, error)
             seen = Observation(line.split("|", 2)[1] or "?", JobState.UNKNOWN, detail=f"ParseError: {error}")
@@ -182,20 +206,14 @@ class PBS:
         {Reason.EXIT_CODE, Reason.SIGNAL, Reason.WALLTIME, Reason.MEMORY, Reason.NODE, Reason.REJECTED, Reason.LOST}
     )
     reserves: ClassVar[frozenset[str]] = frozenset({"cores", "gpus", "nodes", "memory", "walltime"})
+    dialect: ClassVar[Dialect] = Dialect(STATES, KILLED)
     shell: ClassVar[str] = fragment("intercede.schedulers", "pbs")
     job_shell: ClassVar[str] = fragment("intercede.schedulers", "pbs_job")
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Whether it may run again, then options of qsub(1B): totals are divided by node, rounded up."""
         wanted = check_resources(self.name, description.resources, self.reserves)
-        chunk = [f"select={wanted.nodes}", f"ncpus={-(-wanted.cores // wanted.nodes)}"]
-        if wanted.memory:
-            chunk.append(f"mem={-(-wanted.memory // (1024 * wanted.nodes))}kb")
-        if wanted.gpus:
-            chunk.append(f"ngpus={-(-wanted.gpus // wanted.nodes)}")
-        words = ["y" if description.requeue else "n", "-l", ":".join(chunk)]
-        if wanted.nodes > 1:
-            words += ["-l", "place=scatter"]
+        words = ["y" if description.requeue else "n", *self._amounts(wanted)]
         if wanted.walltime:
             seconds = -int(-wanted.walltime.total_seconds() // 1)
             words += ["-l", f"walltime={seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"]
@@ -206,6 +224,16 @@ class PBS:
         if account := wanted.account or settings.account:
             words += ["-A", account]
         return (*words, *native_words(self.name, description, settings))
+
+    def _amounts(self, wanted: Resources) -> list[str]:
+        """Chunks of pbs_resources(7B); `ngpus` is one that the site defines (User's Guide, "Using GPUs")."""
+        chunk = [f"select={wanted.nodes}", f"ncpus={-(-wanted.cores // wanted.nodes)}"]
+        if wanted.memory:
+            chunk.append(f"mem={-(-wanted.memory // (1024 * wanted.nodes))}kb")
+        if wanted.gpus:
+            chunk.append(f"ngpus={-(-wanted.gpus // wanted.nodes)}")
+        scattered = ["-l", "place=scatter"] if wanted.nodes > 1 else []
+        return ["-l", ":".join(chunk), *scattered]
 
     def files(self) -> dict[str, bytes]:
         """PBS needs no more."""
@@ -246,11 +274,11 @@ class PBS:
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read what `ic_qstat` made of `qstat -t -f`."""
-        return _rows(text)
+        return _rows(text, self.dialect)
 
     def read_history(self, text: str) -> dict[str, Observation]:
         """Read what `ic_qstat` made of `qstat -x -t -f`."""
-        return _rows(text)
+        return _rows(text, self.dialect)
 
     def history_is_off(self, complaint: str) -> bool:
         """`job_history_enable = False` (PBS Reference Guide, "Error Codes")."""
@@ -288,9 +316,9 @@ class PBS:
                 raise unavailable(asked, answer.complaint, answer.returncode)
         servers = _document(server.text, "Server")
         default = next((each.get("default_queue") for each in servers.values()), None)
-        counts = _counts(jobs.text, me.text.strip())
+        seen = counts(jobs.text, me.text.strip())
         return Capacity(
-            tuple(_queue(name, each, counts, default) for name, each in _document(queues.text, "Queue").items())
+            tuple(_queue(name, each, seen, default) for name, each in _document(queues.text, "Queue").items())
         )
 
 
@@ -302,9 +330,9 @@ def _document(text: str, key: str) -> dict[str, dict[str, Any]]:
         raise ParseError(f"qstat of {key}", str(error), text=text) from error
 
 
-def _counts(text: str, me: str) -> dict[tuple[str, bool, bool], int]:
+def counts(text: str, me: str) -> dict[tuple[str, bool, bool], int]:
     """Count the lines of `qstat -t`: by queue, whether it waits, whether it is ours. Names are cut after 15 letters."""
-    counts: dict[tuple[str, bool, bool], int] = {}
+    found: dict[tuple[str, bool, bool], int] = {}
     for line in text.split("\n"):
         fields = line.split()
         if len(fields) < 6 or not re.match(r"\d+(\.|\[\d)", fields[0]):
@@ -313,20 +341,20 @@ def _counts(text: str, me: str) -> dict[tuple[str, bool, bool], int]:
         ours = user == me or (len(user) >= 15 and me.startswith(user.rstrip("*")))
         if state in {"Q", "H", "W", "T"} or state in {"R", "E", "S", "U"}:
             key = (queue, state in {"Q", "H", "W", "T"}, ours)
-            counts[key] = counts.get(key, 0) + 1
-    return counts
+            found[key] = found.get(key, 0) + 1
+    return found
 
 
-def _queue(name: str, about: dict[str, Any], counts: dict[tuple[str, bool, bool], int], default: object) -> QueueInfo:
+def _queue(name: str, about: dict[str, Any], seen: dict[tuple[str, bool, bool], int], default: object) -> QueueInfo:
     most = about.get("resources_max")
     limit = str(most.get("walltime", "")) if isinstance(most, dict) else ""
     return QueueInfo(
         name,
         is_default=name == default,
         accepting=about.get("enabled") == "True",
-        max_walltime=_span(limit),
-        waiting=counts.get((name, True, True), 0) + counts.get((name, True, False), 0),
-        running=counts.get((name, False, True), 0) + counts.get((name, False, False), 0),
-        ours_waiting=counts.get((name, True, True), 0),
-        ours_running=counts.get((name, False, True), 0),
+        max_walltime=span(limit),
+        waiting=seen.get((name, True, True), 0) + seen.get((name, True, False), 0),
+        running=seen.get((name, False, True), 0) + seen.get((name, False, False), 0),
+        ours_waiting=seen.get((name, True, True), 0),
+        ours_running=seen.get((name, False, True), 0),
     )

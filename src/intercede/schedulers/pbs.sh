@@ -11,11 +11,13 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT AGAIN WORDS...
   ic_s=$(ic_stamp "$ic_d") || return
   # qsub puts its working directory into the job's variables, and chokes on quotes there
   cd / || return
-  # The script takes no arguments, and a path in an option would be read as HOST:PATH: so it says itself where it is.
-  # Nothing in a here-document is quoted, and a path has no newline.
+  ic_script | qsub -N "$ic_n" -S /bin/sh -j oe -o /dev/null -m n -v "IC_SENT=$ic_s" "$@"
+}
+# The script takes no arguments, and a path in an option would be read as HOST:PATH: so it says itself where it is.
+# Nothing in a here-document is quoted, and a path has no newline.
+ic_script() {
   printf '%s\n' "IFS= read -r ic_d <<'IC_END'" "$ic_d" IC_END \
-    'exec "$ic_d/runner" "$ic_d" '"$ic_f"' </dev/null >"$ic_d/log/'"$ic_f"'.${PBS_ARRAY_INDEX:-0}" 2>&1' |
-    qsub -N "$ic_n" -S /bin/sh -j oe -o /dev/null -m n -v "IC_SENT=$ic_s" "$@"
+    'exec "$ic_d/runner" "$ic_d" '"$ic_f"' </dev/null >"$ic_d/log/'"$ic_f"'.${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-0}}" 2>&1'
 }
 # Whether an answer of qsub means for certain that nothing was queued.
 ic_refused() {
@@ -39,6 +41,8 @@ ic_named() { # NAME TAG; ended jobs are there as long as the server keeps a hist
     /^Job Id: / { id = substr($0, 9) }
     /^    Variable_List = / && index($0 ",", "IC_SENT=" ENVIRON["ic_s"] ",") { print id }' | tail -n 1
 }
+ic_keep=34 # letters that a server's name may have to stay in an identifier
+ic_columns='job_state substate Exit_status Hold_Types Stageout_status run_count Job_Name queue exec_host ctime stime obittime Resource_List.walltime comment'
 # OPTIONS [IDS]: a line `ID|STATE|...` for each job that qstat -f shows; none for what it does not know, or has put away.
 # Reads the text, in which a line may be folded, and JSON line by line. JSON of several ids shows only the first of them
 # (23.06), and in the text of other people's jobs a value could pass for a job: text for ids, JSON for all.
@@ -46,24 +50,24 @@ ic_qstat() {
   {
     ic_complaint=$(qstat "$@" 2>&1 >&3 3>&-)
     printf '\nended %s\n%s\n' "$?" "$ic_complaint"
-  } 3>&1 | ic_me=$(id -un) awk -v asked="$*" '
-    BEGIN { n = split("job_state substate Exit_status Hold_Types Stageout_status run_count Job_Name queue exec_host ctime" \
-      " stime obittime Resource_List.walltime comment", want, " "); all = asked ~ /json$/ }
+  } 3>&1 | ic_me=$(id -un) awk -v asked="$*" -v columns="$ic_columns" -v keep="$ic_keep" '
+    BEGIN { n = split(columns, want, " "); all = asked ~ /json$/ }
     function put(    i, line, whole) {
       if (id == "") return
-      i = index(id, "."); if (i && length(id) - i > 34) id = substr(id, 1, i - 1)
+      i = index(id, "."); if (i && length(id) - i > keep) id = substr(id, 1, i - 1)
       # jobs of an array that is held are shown as queued
       whole = id; sub(/\[[0-9]*\]/, "[]", whole)
       if (whole == id) { state[id] = a["job_state"]; held[id] = a["Hold_Types"] }
       else if (a["job_state"] == "Q" && state[whole] == "H") { a["job_state"] = "H"; a["Hold_Types"] = held[whole] }
       sub(/@.*/, "", a["Job_Owner"])
+      if (match("," a["Variable_List"], /,IC_NAME=[A-Za-z0-9._+-]+/)) a["IC_NAME"] = substr(a["Variable_List"], RSTART + 8, RLENGTH - 9)
       if (!all || (a["Job_Owner"] == ENVIRON["ic_me"] && a["Job_Name"] ~ /^ic-/)) {
         line = id
         for (i = 1; i <= n; i++) { if (i < n) gsub(/\|/, "?", a[want[i]]); line = line "|" a[want[i]] }
         print line }
       id = "" }
     function start(name) { put(); split("", a); id = name; inner = key = "" }
-    over { if ($0 !~ /^qstat: Unknown Job Id / && $0 !~ /^qstat: .* Job has finished, use -x/ && $0 != "") bad = bad $0 "\n"; next }
+    over { if ($0 !~ /^qstat: Unknown Job Id( Error)? / && $0 !~ /^qstat: .* Job has finished, use -x/ && $0 != "") bad = bad $0 "\n"; next }
     /^ended [0-9]+$/ { over = 1; code = $2; put(); next }
     all && /^\t\t"[^"]*":\t\{$/ { split($0, word, "\""); start(word[2]); next }
     all && /^\t\t\t"[^"]*":\t\{$/ { split($0, word, "\""); inner = word[2] "."; next }
@@ -115,7 +119,7 @@ ic_tell() { # COMMAND IDS...: gives what it complains of, but for jobs that have
   ic_do=$1
   shift
   ic_said=$(printf '%s\n' "$@" | xargs -n 50 "$ic_do" 2>&1 |
-    grep -vE "^$ic_do: (Unknown Job Id|Job has finished|Request invalid for finished array subjob)")
+    grep -vE "^$ic_do: (Unknown Job Id|Unknown Job Id Error|Job has finished|Request invalid for finished array subjob)")
   [ -z "$ic_said" ] || { printf '%s\n' "$ic_said"; return 1; }
 }
 ic_cancel() { # NAME TAG RANGES WORDS...
