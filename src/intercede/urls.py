@@ -30,6 +30,7 @@ SCHEDULERS = {
     "slurm": "intercede.schedulers.slurm:Slurm",
     "pbs": "intercede.schedulers.pbs:PBS",
     "torque": "intercede.schedulers.torque:Torque",
+    "lsf": "intercede.schedulers.lsf:LSF",
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""
 

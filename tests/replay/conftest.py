@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from intercede.elements.batch import BatchElement
 
-COMMANDS = ("qsub", "qstat", "qdel", "qrls", "qselect", "id")
+COMMANDS = ("qsub", "qstat", "qdel", "qrls", "qselect", "id", "bsub", "bjobs", "bkill", "bresume", "bqueues", "bparams")
 
 
 @pytest.fixture
@@ -43,6 +43,13 @@ async def pbs(request: pytest.FixtureRequest, shell: ReplayShell, tmp_path: Path
 async def torque(shell: ReplayShell, tmp_path: Path) -> AsyncIterator[BatchElement]:
     """An element of that host, where its commands are Torque's."""
     async with _element("torque", "local", tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def lsf(shell: ReplayShell, tmp_path: Path) -> AsyncIterator[BatchElement]:
+    """An element of that host, where its commands are LSF's."""
+    async with _element("lsf", "local", tmp_path) as made:
         yield made
 
 
