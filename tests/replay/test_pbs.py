@@ -301,6 +301,23 @@ async def test_more_than_fifty_jobs_are_asked_for_all_at_once(pbs: BatchElement,
 
 
 @HERE
+async def test_a_thousand_copies(pbs: BatchElement, shell: ReplayShell) -> None:
+    shell.answers("qstat -B -f -F json", said("qstat_B_json"))
+    shell.answers("qsub .*", said("submit_array"))
+    refs = (await pbs.submit(script("exit 0"), 1000, tag="t")).refs
+    head, one, *_ = array("qstat_ft_json", "2", name="ic-t").answer.stdout.decode().split("\n\n")
+    rows = "\n\n".join([head, *(one.replace("2[0]", f"2[{i}]") for i in range(1000)), ""])
+    queue_is(shell, Transcript("", Completed(0, rows.encode(), b"")))
+    assert {each.state for each in (await pbs.status(refs)).values()} == {JobState.RUNNING}
+    shell.answers("qdel .*", said("qdel_pending"))
+    assert set((await pbs.cancel(refs)).values()) == {Outcome.DONE}
+    assert set((await pbs.cancel(refs[500:])).values()) == {Outcome.DONE}
+    assert calls(shell, "qdel") == [["2[].pbshost"], ["2[500-999].pbshost"]]
+    assert len(calls(shell, "qsub")) == 1
+    assert [words[0] for words in calls(shell, "qstat")] == ["-B", "-t", "-f", "-f"]
+
+
+@HERE
 async def test_the_walltime(pbs: BatchElement, shell: ReplayShell) -> None:
     shell.answers("qsub .*", said("submit_walltime_exceed"))
     (ref,) = (await pbs.submit(script("exit 0"), tag="t")).refs
