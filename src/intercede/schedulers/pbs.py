@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
 
-__all__ = ["PBS", "Dialect", "counts", "span"]
+__all__ = ["PBS", "Dialect", "counts", "queue_info"]
 
 # PBS Reference Guide, "Job States" (https://2021.help.altair.com/2021.1.2/PBS%20Professional/PBSReferenceGuide2021.1.2.pdf)
 STATES: dict[str, JobState] = {
@@ -77,6 +77,8 @@ FIELDS = (
 _ID = re.compile(r"(\d+)(?:\[(\d*)\])?((?:\.[A-Za-z0-9._-]+)?)\Z")
 _COLUMNS = 15
 _MOST = 50
+Counts = dict[tuple[str, bool, bool], int]
+"""Jobs by queue, whether they wait, and whether they are ours."""
 
 
 @lru_cache(4096)
@@ -88,7 +90,7 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def span(text: str) -> timedelta | None:
+def _span(text: str) -> timedelta | None:
     """Read `00:10:00`; None for what is none."""
     found = re.fullmatch(r"(\d+):(\d\d):(\d\d)", text)
     return timedelta(hours=int(found[1]), minutes=int(found[2]), seconds=int(found[3])) if found else None
@@ -174,7 +176,7 @@ def _observed(row: str, dialect: Dialect) -> Observation:
         told["detail"] = "it was moved to another server"
     return Observation(
         word, **told, node=host.split("/")[0] or None, queue=queue or None, submitted=_moment(made),
-        started=_moment(began), ended=_moment(ended), walltime=span(limit), name=name,
+        started=_moment(began), ended=_moment(ended), walltime=_span(limit), name=name,
     )  # fmt: skip
 
 
@@ -317,9 +319,13 @@ class PBS:
         servers = _document(server.text, "Server")
         default = next((each.get("default_queue") for each in servers.values()), None)
         seen = counts(jobs.text, me.text.strip())
-        return Capacity(
-            tuple(_queue(name, each, seen, default) for name, each in _document(queues.text, "Queue").items())
-        )
+        found = []
+        for name, about in _document(queues.text, "Queue").items():
+            most = about.get("resources_max")
+            limit = str(most.get("walltime", "")) if isinstance(most, dict) else ""
+            enabled = str(about.get("enabled"))
+            found.append(queue_info(name, default=name == default, enabled=enabled, limit=limit, seen=seen))
+        return Capacity(tuple(found))
 
 
 def _document(text: str, key: str) -> dict[str, dict[str, Any]]:
@@ -330,9 +336,9 @@ def _document(text: str, key: str) -> dict[str, dict[str, Any]]:
         raise ParseError(f"qstat of {key}", str(error), text=text) from error
 
 
-def counts(text: str, me: str) -> dict[tuple[str, bool, bool], int]:
+def counts(text: str, me: str) -> Counts:
     """Count the lines of `qstat -t`: by queue, whether it waits, whether it is ours. Names are cut after 15 letters."""
-    found: dict[tuple[str, bool, bool], int] = {}
+    found: Counts = {}
     for line in text.split("\n"):
         fields = line.split()
         if len(fields) < 6 or not re.match(r"\d+(\.|\[\d)", fields[0]):
@@ -345,16 +351,16 @@ def counts(text: str, me: str) -> dict[tuple[str, bool, bool], int]:
     return found
 
 
-def _queue(name: str, about: dict[str, Any], seen: dict[tuple[str, bool, bool], int], default: object) -> QueueInfo:
-    most = about.get("resources_max")
-    limit = str(most.get("walltime", "")) if isinstance(most, dict) else ""
+def queue_info(name: str, *, default: bool, enabled: str, limit: str, seen: Counts) -> QueueInfo:
+    """A queue, with what was counted."""
+    waiting, running = (seen.get((name, waits, True), 0) for waits in (True, False))
     return QueueInfo(
         name,
-        is_default=name == default,
-        accepting=about.get("enabled") == "True",
-        max_walltime=span(limit),
-        waiting=seen.get((name, True, True), 0) + seen.get((name, True, False), 0),
-        running=seen.get((name, False, True), 0) + seen.get((name, False, False), 0),
-        ours_waiting=seen.get((name, True, True), 0),
-        ours_running=seen.get((name, False, True), 0),
+        is_default=default,
+        accepting=enabled == "True",
+        max_walltime=_span(limit),
+        waiting=waiting + seen.get((name, True, False), 0),
+        running=running + seen.get((name, False, False), 0),
+        ours_waiting=waiting,
+        ours_running=running,
     )

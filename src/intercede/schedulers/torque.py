@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from intercede.answers import Capacity, JobState, QueueInfo, Reason
+from intercede.answers import Capacity, JobState, Reason
 from intercede.errors import ParseError
-from intercede.schedulers.pbs import PBS, Dialect, counts, span
+from intercede.schedulers.pbs import PBS, Dialect, counts, queue_info
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import unavailable
@@ -112,20 +112,10 @@ class Torque(PBS):
         found = re.findall(r"^Queue: (\S+)\n((?: .*\n|\t.*\n)*)", queues.text, re.MULTILINE)
         if not found and queues.text.strip():
             raise ParseError("qstat -Q -f", "no queue in it", text=queues.text)
-        return Capacity(tuple(_queue(name, about, seen, default[1] if default else "") for name, about in found))
-
-
-def _queue(name: str, about: str, seen: dict[tuple[str, bool, bool], int], default: str) -> QueueInfo:
-    told = dict(re.findall(r"^ +(\S+) = (.*)$", about, re.MULTILINE))
-    ours = [seen.get((name, waits, True), 0) for waits in (True, False)]
-    others = [seen.get((name, waits, False), 0) for waits in (True, False)]
-    return QueueInfo(
-        name,
-        is_default=name == default,
-        accepting=told.get("enabled") == "True",
-        max_walltime=span(told.get("resources_max.walltime", "")),
-        waiting=ours[0] + others[0],
-        running=ours[1] + others[1],
-        ours_waiting=ours[0],
-        ours_running=ours[1],
-    )
+        listed = []
+        for name, about in found:
+            told = dict(re.findall(r"^ +(\S+) = (.*)$", about, re.MULTILINE))
+            limit, enabled = told.get("resources_max.walltime", ""), told.get("enabled", "")
+            first = default is not None and name == default[1]
+            listed.append(queue_info(name, default=first, enabled=enabled, limit=limit, seen=seen))
+        return Capacity(tuple(listed))
