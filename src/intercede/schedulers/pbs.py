@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PBS", "Dialect", "counts", "queue_info"]
 
-# PBS Reference Guide, "Job States" (https://2021.help.altair.com/2021.1.2/PBS%20Professional/PBSReferenceGuide2021.1.2.pdf)
+# PBS Professional Reference Guide, "Job States" (help.altair.com); all but M, S, T, U and W were recorded
 STATES: dict[str, JobState] = {
     "B": JobState.RUNNING,  # an array of which something began; shown of arrays alone
     "E": JobState.RUNNING,  # its output is on the way: half a minute where that fails
@@ -51,7 +51,7 @@ STATES: dict[str, JobState] = {
     "W": JobState.QUEUED,
     "X": JobState.FAILED,  # F of a job whose array goes on
 }
-# PBS Administrator's Guide, "Job Exit Status Codes"; -29 was recorded
+# PBS Professional Administrator's Guide, "Job Exit Status Codes"; -29 was recorded
 KILLED: dict[int, tuple[Reason | None, str]] = {
     -1: (Reason.NODE, "PBS could not start it on the node, before its files were there"),
     -2: (Reason.NODE, "PBS could not start it on the node, after its files were there"),
@@ -65,7 +65,7 @@ KILLED: dict[int, tuple[Reason | None, str]] = {
     -29: (Reason.WALLTIME, "it ran longer than it asked for"),
 }
 HOLDS = {"u": "its owner", "o": "an operator", "s": "the system or an administrator", "p": "PBS, for a bad password"}
-# words of a refusal that speak of a limit that passes (PBS Reference Guide, "Error Codes": 15035, 15170 and others)
+# words of a refusal that speak of a limit that passes (PBS Professional Reference Guide, "Error Codes"); none was recorded
 FULL = re.compile(r"Maximum number of jobs|would exceed .*limit|limit on number of jobs", re.IGNORECASE)
 FIELDS = (
     (re.compile("unknown queue|queue is not enabled", re.IGNORECASE), "resources.queue"),
@@ -283,8 +283,8 @@ class PBS:
         return _rows(text, self.dialect)
 
     def history_is_off(self, complaint: str) -> bool:
-        """`job_history_enable = False` (PBS Reference Guide, "Error Codes")."""
-        return "not configured to maintain job history" in complaint
+        """`job_history_enable = False`, as the Reference Guide and the clients call it ("Error Codes"); not recorded."""
+        return "not configured to maintain job history" in complaint or "job_history_enable not SET" in complaint
 
     def queue_words(self, natives: Iterable[str]) -> tuple[str, ...]:
         """Up to 50 jobs, arrays counted once, are asked for by number; all of ours, where there are more."""
