@@ -65,7 +65,7 @@ KILLED: dict[int, tuple[Reason | None, str]] = {
     -29: (Reason.WALLTIME, "it ran longer than it asked for"),
 }
 HOLDS = {"u": "its owner", "o": "an operator", "s": "the system or an administrator", "p": "PBS, for a bad password"}
-# words of a refusal that speak of a limit that passes (PBS Professional Reference Guide, "Error Codes"); none was recorded
+# words of a refusal that speak of a limit that passes (Reference Guide, "Error Codes"); none was recorded
 FULL = re.compile(r"Maximum number of jobs|would exceed .*limit|limit on number of jobs", re.IGNORECASE)
 FIELDS = (
     (re.compile("unknown queue|queue is not enabled", re.IGNORECASE), "resources.queue"),
@@ -283,7 +283,7 @@ class PBS:
         return _rows(text, self.dialect)
 
     def history_is_off(self, complaint: str) -> bool:
-        """`job_history_enable = False`, as the Reference Guide and the clients call it ("Error Codes"); not recorded."""
+        """`job_history_enable = False` (Reference Guide, "Error Codes"); not recorded."""
         return "not configured to maintain job history" in complaint or "job_history_enable not SET" in complaint
 
     def queue_words(self, natives: Iterable[str]) -> tuple[str, ...]:
