@@ -25,7 +25,11 @@ __all__ = [
     "schemes",
 ]
 
-SCHEDULERS = {"process": "intercede.schedulers.process:Process", "slurm": "intercede.schedulers.slurm:Slurm"}
+SCHEDULERS = {
+    "process": "intercede.schedulers.process:Process",
+    "slurm": "intercede.schedulers.slurm:Slurm",
+    "gridengine": "intercede.schedulers.gridengine:GridEngine",
+}
 """Every command language there is, and where its class is. The registry imports it when it is used."""
 
 BUILT_IN = {"local": "local:"} | {name: f"{name}:" for name in SCHEDULERS if name != "process"}

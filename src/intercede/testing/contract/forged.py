@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,7 +131,8 @@ class TestForged:
 
     async def test_of_a_copy_that_is_not_there(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo out", outputs=("*",)))
-        native = ref.native.rsplit("_", 1)[0] + "_7"
+        # the index is the last number in it, wherever the system counts from
+        native = re.sub(r"\d+(?=\D*\Z)", lambda found: str(int(found[0]) + 7), ref.native)
         beyond = ref._replace(copy_index=7, native=native)
         async with untouched(spot, tmp_path):
             answers = await everything_done(ce, beyond, tmp_path)
