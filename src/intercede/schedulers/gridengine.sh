@@ -6,8 +6,10 @@ ic_account() { printf '%s' "$1" | cksum | { read -r ic_sum ic_size; echo "ic-$ic
 ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
   ic_d=$1 ic_n=$2 ic_f=$3 ic_c=$4
   shift 4
+  # $HOME and the like are replaced in it (8.1.9); the job's script goes there by itself
+  case $ic_d in *\$*) ic_w=/ ;; *) ic_w=$ic_d ;; esac
   # a command and no script: that would be searched for `#$` lines, and be read by a login shell
-  qsub -terse -t "1-$ic_c" -N "$ic_n" -A "$(ic_account "$ic_d")" -wd "$ic_d" -o /dev/null -j y -w e \
+  qsub -terse -t "1-$ic_c" -N "$ic_n" -A "$(ic_account "$ic_d")" -wd "$ic_w" -o /dev/null -j y -w e \
     -b y -shell n "$@" /bin/sh "$ic_d/runner" "$ic_d" "$ic_f"
 }
 # Whether an answer of qsub means for certain that nothing was queued.
