@@ -105,7 +105,7 @@ GRIDENGINE: Mapping[str, Any] = {
     "reserved": 'echo "$NSLOTS $(($(ulimit -v) / 1024))"',
     "limited_queue": "short",
 }
-BATCH = {"slurm": SLURM, "gridengine": GRIDENGINE}
+BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 

@@ -36,7 +36,7 @@ STATES: dict[str, tuple[JobState, str]] = {
     "T": (JobState.SUSPENDED, "suspended by the load of its node"),
     "P": (JobState.SUSPENDED, "suspended for a job of higher priority"),
     "r": (JobState.RUNNING, ""),
-    "t": (JobState.QUEUED, "on its way to a node"),
+    "t": (JobState.RUNNING, ""),  # until its node has reported, when its payload may have run for a second
     "h": (JobState.HELD, "held by its owner, an administrator, or until another job has ended"),
     "w": (JobState.QUEUED, ""),
     "q": (JobState.QUEUED, ""),

@@ -114,7 +114,7 @@ ic_end() {
   mark "$ic_t" "$ic_r" || return
   ic_got=$(qdel "$1" 2>&1)
   ic_got=$(printf '%s\n' "$ic_got" |
-    grep -v -e ' has registered the job' -e ' has deleted job' -e ' is already in deletion' -e 'denied: job .* does not exist' -e '^ *$')
+    grep -v -e ' has registered the job' -e ' has deleted job' -e ' is already in deletion' -e '" does not exist$' -e '^ *$')
   [ -z "$ic_got" ] || { printf '%s\n' "$ic_got"; return 1; }
 }
 ic_release() { # NAME IDS
