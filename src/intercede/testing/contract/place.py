@@ -51,6 +51,7 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `forgets`: its queue soon knows nothing of ended jobs, and it keeps no history (`Place.forgotten`);
     - `ssh`: it is reached over SSH; `sshd`: over OpenSSH's own server;
     - `stranger`: another account has a directory that is closed to ours (`Place.closed`);
+    - `orders`: the scheduler itself tells jobs that were cancelled from those that were killed;
     - `told`: a payload that is cancelled gets SIGTERM first, and some time to end;
     - `memory-kill`: a job that uses more memory than it asked for is ended.
     """
