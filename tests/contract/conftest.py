@@ -69,12 +69,15 @@ CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
 INSIDE = {"local-slurm", "local-gridengine"}
 # Where test_inside.py runs the suite; Python is too old in the others
 CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
+CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1"}
 ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
 ONLY = {
     # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
+    # what does not go through the transport alone
+    "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
 }

@@ -5,6 +5,7 @@ import pytest
 from intercede import config
 from intercede.errors import ConfigurationError
 from intercede.settings import ResourceSettings
+from intercede.urls import BUILT_IN
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def test_a_file(tmp_path):
     assert config.resolve("local:", path).slots == 4, "the same resource, however it is named"
     assert config.resolve("local", path).ssh is None
     assert config.resolve("ssh+slurm://host", path).work_area == "~/jobs", "the defaults are below URLs, too"
-    assert config.load(path).names == ["hpc", "local", "slurm"]
+    assert config.load(path).names == ["hpc", *BUILT_IN]
 
 
 def test_the_url_decides_about_the_queue_of_a_built_in_resource():
@@ -182,9 +183,9 @@ def test_a_file_that_anybody_may_write_is_refused(tmp_path):
 
 
 def test_the_users_own_file_is_the_default_and_need_not_exist(tmp_path):
-    assert config.load().names == ["local", "slurm"]
+    assert config.load().names == [*BUILT_IN]
     (tmp_path / "intercede.toml").write_text("[resources.here]\nurl = 'slurm:'")
-    assert config.load().names == ["local", "slurm"], "the current directory is not read"
+    assert config.load().names == [*BUILT_IN], "the current directory is not read"
     config.default_path().parent.mkdir(parents=True)
     config.default_path().write_text("[resources.mine]\nurl = 'slurm:'")
     assert config.default_path() == tmp_path / "xdg/intercede/intercede.toml"

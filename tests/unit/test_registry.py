@@ -11,6 +11,7 @@ from intercede.answers import JobState, Outcome
 from intercede.elements.group import ElementGroup
 from intercede.errors import ConfigurationError, ConnectFailed, IntercedeError, UnsupportedError
 from intercede.model import JobDescription, JobRef
+from intercede.urls import BUILT_IN
 from tests.cli.fake import FakeElement, Site
 
 TABLES = {
@@ -38,7 +39,7 @@ def test_settings_with_an_unknown_scheduler_are_refused():
 
 async def test_many_resources_are_opened_by_name_or_url():
     async with intercede.open_elements(TABLES) as sites:
-        assert list(sites) == ["a", "b", "bad", "local", "slurm"]
+        assert list(sites) == ["a", "b", "bad", *BUILT_IN]
         assert sites["a"].id == "a"
         assert sites["a"] is sites["a"]
         assert sites["ssh+slurm://other.example.org"].id == "ssh+slurm://other.example.org"
