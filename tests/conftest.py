@@ -20,9 +20,12 @@ settings.load_profile("untimed")
 
 
 def stack_of_shape(path: Path) -> str:
-    """The stack that the tests of `tests/shapes/test_NAME.py` need: that of shape NAME, else the plain one."""
+    """The stack that tests of `tests/shapes/test_NAME.py` need: of shape NAME, or plain of system NAME, or of Slurm."""
     shape = path.stem.removeprefix("test_").replace("_", "-")
-    return next((name for name, spec in load_manifest().items() if spec.shape == shape), DEFAULT)
+    fits = {"shape": shape}, {"system": shape, "shape": "plain"}
+    stacks = load_manifest()
+    found = (name for wanted in fits for name, spec in stacks.items() if wanted.items() <= vars(spec).items())
+    return next(found, DEFAULT)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -13,7 +13,7 @@ from intercede.cli import documents
 from intercede.cli.exit_codes import MEANING
 from intercede.cli.main import app
 from intercede.model import Frozen
-from intercede.schedulers import pbs, process, slurm
+from intercede.schedulers import gridengine, pbs, process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
 from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
@@ -165,6 +165,12 @@ def slurm_states() -> str:
     return table(("Slurm says", "State", "Reason"), rows)
 
 
+def gridengine_states() -> str:
+    """Grid Engine's letters and ours."""
+    rows = ([f"`{word}`", f"`{state}`", text] for word, (state, text) in gridengine.STATES.items())
+    return table(("Letter", "State", "Meaning"), rows)
+
+
 def process_states() -> str:
     """The words for plain processes and ours."""
     rows = (
@@ -196,6 +202,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "errors": error_tree,
     "exit-codes": exit_codes,
+    "gridengine-states": gridengine_states,
     "json": json_documents,
     "needs": needs,
     "pbs-states": pbs_states,

@@ -28,7 +28,7 @@ __all__ = ["cells", "needs", "reasons", "support", "table"]
 
 TITLES = {
     "arc": "ARC",
-    "grid_engine": "Grid Engine",
+    "gridengine": "Grid Engine",
     "htcondor": "HTCondor",
     "lsf": "LSF",
     "oar": "OAR",

@@ -139,7 +139,7 @@ def _positive_span(value: timedelta) -> timedelta:
 Text = Annotated[str, PlainValidator(_text)]
 Variable = Annotated[str, PlainValidator(_variable)]
 FileName = Annotated[str, PlainValidator(_file_name)]
-SchedulerName = Literal["slurm", "htcondor", "pbs", "torque", "grid_engine", "oar", "lsf", "arc", "process"]
+SchedulerName = Literal["slurm", "htcondor", "pbs", "torque", "gridengine", "oar", "lsf", "arc", "process"]
 Image = Annotated[str, PlainValidator(_image)]
 InnerPath = Annotated[str, PlainValidator(_inner_path)]
 Memory = Annotated[int, BeforeValidator(parse_memory), Field(gt=0)]

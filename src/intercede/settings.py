@@ -118,6 +118,8 @@ class ResourceSettings(Frozen):
         environment: Variables of every payload, below the description's.
         container_launcher: Words that start a payload in an image: `{image}` is the image, `{directory}` the working
             directory, `{inputs}` the directory that the inputs in it are links to, `{secrets}` that of the secrets.
+        parallel_environment: For Grid Engine: the parallel environment that gives a job several cores of one node.
+        memory_resource: For Grid Engine: the resource, counted per slot, that stands for memory.
         slots: For `process`: cores that jobs may use at once; None for all that the host has.
         best_effort: Resources that may be ignored where the system cannot reserve them.
         grace: Seconds that a job may be invisible (fresh, or between two sources) before it is `UNKNOWN`.
@@ -138,6 +140,8 @@ class ResourceSettings(Frozen):
     preamble: Text = ""
     environment: dict[Variable, Text] = Field(default_factory=dict)
     container_launcher: tuple[Text, ...] = ()
+    parallel_environment: Name = "smp"
+    memory_resource: Name = "h_vmem"
     slots: Annotated[int, Field(ge=1, le=100_000)] | None = None
     best_effort: frozenset[str] = frozenset()
     grace: Seconds = 90

@@ -31,6 +31,7 @@ SCHEDULERS = {
     "pbs": "intercede.schedulers.pbs:PBS",
     "torque": "intercede.schedulers.torque:Torque",
     "lsf": "intercede.schedulers.lsf:LSF",
+    "gridengine": "intercede.schedulers.gridengine:GridEngine",
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from intercede.schedulers.gridengine import GridEngine
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_CLUSTER = ("hold", "queues", "requeue", "describe", "stranger")
+ON_CLUSTER = ("told", "orders", "hold", "queues", "requeue", "describe", "stranger")
+ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "requeue", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
@@ -42,15 +44,17 @@ VERSIONS = {
 }
 NEWEST = max(VERSIONS, key=lambda name: [int(part) for part in VERSIONS[name].version.split(".")])
 PLACES: Mapping[str, frozenset[str]] = {
-    "local-process": traits_of(Process, "one-host", "supervised"),
-    "ssh-process": traits_of(Process, "one-host", "supervised", "ssh"),
-    "sshd-process": traits_of(Process, "one-host", "supervised", "ssh", "sshd", "small", "stranger"),
+    "local-process": traits_of(Process, "one-host", "told", "supervised"),
+    "ssh-process": traits_of(Process, "one-host", "told", "supervised", "ssh"),
+    "sshd-process": traits_of(Process, "one-host", "told", "supervised", "ssh", "sshd", "small", "stranger"),
     "ssh-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
     "bare-slurm": traits_of(Slurm, "ssh", "sshd", "freeze", "forgets", *ON_SLURM),
     "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
     "gateway-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
     "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
     "local-slurm": traits_of(Slurm, *ON_SLURM),
+    "ssh-gridengine": traits_of(GridEngine, "ssh", "sshd", *ON_GRIDENGINE),
+    "local-gridengine": traits_of(GridEngine, *ON_GRIDENGINE),
 } | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
 CONTAINED = {
     "sshd-process": "slurm-24.11",
@@ -59,17 +63,21 @@ CONTAINED = {
     "cluster-slurm": "slurm-24.11-cluster",
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
+    "ssh-gridengine": "gridengine-8.1",
 }
 CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
-INSIDE = {"local-slurm"}
+INSIDE = {"local-slurm", "local-gridengine"}
 # Where test_inside.py runs the suite; Python is too old in the others
 CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
+CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1"}
 ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
 ONLY = {
     # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
+    # what does not go through the transport alone
+    "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
 }
@@ -87,8 +95,20 @@ SLURM: Mapping[str, Any] = {
     "requeue": ("sh", "-c", REQUEUE, "sh", "{native}"),
     "describe": ("scontrol", "show", "job", "{native}"),
     "forgotten": ("sh", "-c", FORGOTTEN, "sh", "{native}"),
+    "reserved": 'echo "$SLURM_CPUS_PER_TASK $SLURM_MEM_PER_NODE"',
     "limited_queue": "short",
 }
+# qmod gives no job back before it has ended on its node
+GRIDENGINE: Mapping[str, Any] = {
+    "native_wait": {"gridengine": ("-a", "203001010000")},
+    "native_hold": {"gridengine": ("-h",)},
+    "hold": ("qhold", "{native}"),
+    "requeue": ("qmod", "-rj", "{native}"),
+    "describe": ("sh", "-c", 'qstat -j "${1%.*}"', "sh", "{native}"),
+    "reserved": 'echo "$NSLOTS $(($(ulimit -v) / 1024))"',
+    "limited_queue": "short",
+}
+BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
@@ -190,9 +210,11 @@ def place(
             server = stack.enter_context(running_server(tmp_path_factory.mktemp(name)))
             settings = {"id": name, "scheduler": "process", "slots": 4, "ssh": way_to(server)}
             yield Place(name, PLACES[name], settings, str(server.home / "contract"))
-        elif name == "local-slurm":
+        elif name in INSIDE:
             home = os.path.expanduser(f"~/contract-{secrets.token_hex(3)}")
-            yield Place(name, PLACES[name], {"id": "slurm", "scheduler": "slurm"}, home, **SLURM, **CONTAINER)
+            system = name.removeprefix("local-")
+            settings = {"id": system, "scheduler": system}
+            yield Place(name, PLACES[name], settings, home, **BATCH[system], **CONTAINER)
         else:
             settings = {"id": "local", "scheduler": "process", "slots": 4}
             yield Place(name, PLACES[name], settings, str(tmp_path_factory.mktemp(name)))
@@ -200,12 +222,12 @@ def place(
 
 def contained(name: str, stack: Stack) -> Place:
     """A place in a container, over OpenSSH."""
-    scheduler = "process" if name.endswith("process") else "slurm"
+    scheduler = "process" if name.endswith("process") else stack.spec.scheme
     where = stack.url().partition("@")[2]
     settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{where}", "scheduler": scheduler, "ssh": stack.ssh_settings()}
     settings |= {"slots": 4} if scheduler == "process" else {}
     base = f"/home/alice/contract-{secrets.token_hex(3)}"
-    extras: dict[str, Any] = {**CONTAINER, **(SLURM if scheduler == "slurm" else {})}
+    extras: dict[str, Any] = {**CONTAINER, **BATCH.get(scheduler, {})}
 
     @contextlib.contextmanager
     def frozen() -> Generator[None]:

@@ -1,4 +1,4 @@
-"""The contract on Slurm itself: the suite runs inside the container, as one of its users."""
+"""The contract on a batch system itself: the suite runs inside the container, as one of its users."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ PYTEST = (
 @pytest.mark.testbed
 @pytest.mark.timeout(900)
 def test_contract_inside(stack_factory: Callable[[str], Stack], container: str) -> None:
-    done = stack_factory(container).exec(
+    stack = stack_factory(container)
+    done = stack.exec(
         [*PYTEST, "-q", "-n", "2", "/src/tests/contract/test_contract.py"],
         user="alice",
         check=False,
         timeout=None,
-        env={"INTERCEDE_CONTRACT": "local-slurm", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"INTERCEDE_CONTRACT": f"local-{stack.spec.scheme}", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     said = (done.stdout + done.stderr).decode(errors="replace")
     assert done.returncode == 0, said

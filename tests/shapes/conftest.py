@@ -19,9 +19,10 @@ SpotAt = Callable[..., Awaitable[Spot]]
 
 
 def settings_for(stack: Stack, user: str = "alice", **more: Any) -> dict[str, Any]:
-    """The settings that lead a user to the Slurm of a stack."""
-    where = f"ssh+slurm://{stack.host}:{stack.ssh_port}"
-    return {"id": where, "scheduler": "slurm", "ssh": stack.ssh_settings(user), **more}
+    """The settings that lead a user to the scheduler of a stack."""
+    scheme = stack.spec.scheme
+    where = f"ssh+{scheme}://{stack.host}:{stack.ssh_port}"
+    return {"id": where, "scheduler": scheme, "ssh": stack.ssh_settings(user), **more}
 
 
 @pytest.fixture

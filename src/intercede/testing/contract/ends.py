@@ -135,6 +135,7 @@ class TestCancel:
             (JobState.FAILED, Reason.EXIT_CODE, 3, None),
         ]
 
+    @needs("told")
     @pytest.mark.slow
     async def test_payload_is_told_once_and_does_not_live_on(self, spot: Spot, ce: BatchElement) -> None:
         text = (
@@ -150,6 +151,7 @@ class TestCancel:
             gone = 'grep "^State:" "/proc/$(cat pid)/status" 2>/dev/null | grep -v Z >/dev/null || exit 0; sleep 0.2'
             await spot.shell(f"for i in 1 2 3 4 5; do {gone}; done; exit 1")
 
+    @needs("told")
     @pytest.mark.parametrize("code", [0, 9])
     async def test_payload_that_ends_well_when_told(self, spot: Spot, ce: BatchElement, code: int) -> None:
         text = f'trap "exit {code}" TERM; : >"$1/ready"; while :; do sleep 0.1; done'

@@ -51,6 +51,8 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `forgets`: its queue soon knows nothing of ended jobs, and it keeps no history (`Place.forgotten`);
     - `ssh`: it is reached over SSH; `sshd`: over OpenSSH's own server;
     - `stranger`: another account has a directory that is closed to ours (`Place.closed`);
+    - `orders`: the scheduler itself tells jobs that were cancelled from those that were killed;
+    - `told`: a payload that is cancelled gets SIGTERM first, and some time to end;
     - `memory-kill`: a job that uses more memory than it asked for is ended.
     """
     return frozenset(
@@ -76,6 +78,7 @@ class Place:
         requeue: The command that starts a running job again.
         describe: The command that shows all that the scheduler knows of a job.
         forgotten: The command that waits until the scheduler has forgotten a job.
+        reserved: A line of shell with which a job prints how many cores, and how many megabytes in all, it was given.
         limited_queue: A queue whose limit of walltime is below an hour.
         small: A directory with next to no space.
         closed: A directory that our account must not enter.
@@ -93,6 +96,7 @@ class Place:
     requeue: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
+    reserved: str = ""
     limited_queue: str = ""
     small: str = ""
     closed: str = ""

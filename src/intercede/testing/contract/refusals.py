@@ -188,10 +188,9 @@ class TestResources:
         assert [each.exit_code for each in (await run(ce, elsewhere)).values()] == [0]
 
     @needs("reserves:memory")
-    async def test_resources_arrive(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_resources_arrive(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         wanted = Resources(cores=3, memory="301M", walltime="90s")
-        text = 'echo "$SLURM_CPUS_PER_TASK $SLURM_MEM_PER_NODE"'
-        (ref,) = await run(ce, script(text, resources=wanted))
+        (ref,) = await run(ce, script(spot.place.reserved, resources=wanted))
         output = await fetch_one(ce, ref, tmp_path)
         assert output.stdout is not None
         assert output.stdout.read_text() == "3 301\n"

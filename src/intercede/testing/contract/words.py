@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, JobStatus
@@ -193,7 +194,7 @@ class TestSecrets:
         assert "/secrets/" in held
         if spot.place.describe:
             shown = await spot.native(spot.place.describe, ref)
-            assert ref.native.split("_")[0] in shown
+            assert re.split(r"\W|_", ref.native)[0] in shown
             assert value not in shown
         await spot.shell(": >go")
         await final(ce, [ref])
