@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
 
 BAR = 1.5
+_SETTLED = "for i in $(seq 300); do sdiag | grep -q 'DBD Agent queue size: *0$' && break; sleep 0.1; done"
 
 
 class Slurm:
@@ -55,8 +56,11 @@ class Slurm:
         return path
 
     async def _drop(self, job: str) -> None:
-        """Cancel an array. Files stay until the end: ext4 makes new ones slowly for a minute after a removal."""
-        await self._host(f"scancel {job}")
+        """Cancel an array, and wait until the controller has told the database: what is measured next has it to itself.
+
+        Files stay until the end: ext4 makes new ones slowly for a minute after a removal.
+        """
+        await self._host(f"scancel {job}; {_SETTLED}")
 
     async def submit(self, n: int) -> tuple[Entry, list[JobRef]]:
         """Submit N copies that are held; gives the last ones, still queued."""

@@ -25,7 +25,7 @@ from testbed.manifest import DEFAULT, MANIFEST, StackSpec, parse_manifest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["QUICK", "Cell", "choose", "load_cells", "parse_cells"]
+__all__ = ["BRISK", "QUICK", "Cell", "choose", "load_cells", "parse_cells"]
 
 QUICK = "not testbed"
 # Of those, what `make test-quick` runs too: a second interpreter needs no second look at what takes seconds

@@ -13,7 +13,7 @@ from intercede.cli import documents
 from intercede.cli.exit_codes import MEANING
 from intercede.cli.main import app
 from intercede.model import Frozen
-from intercede.schedulers import gridengine, process, slurm
+from intercede.schedulers import gridengine, pbs, process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
 from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
@@ -180,6 +180,13 @@ def process_states() -> str:
     return table(("Word", "State", "Reason", "Meaning"), rows)
 
 
+def pbs_states() -> str:
+    """PBS's letters and ours."""
+    ended = "`SUCCEEDED`, `FAILED` or `CANCELLED`"
+    rows = ([f"`{word}`", ended if state.is_final else f"`{state}`"] for word, state in pbs.STATES.items())
+    return table(("OpenPBS says", "State"), rows)
+
+
 def schemes() -> str:
     """The schemes of URLs."""
     return ", ".join(f"`{each}`" for each in urls.schemes())
@@ -198,6 +205,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "gridengine-states": gridengine_states,
     "json": json_documents,
     "needs": needs,
+    "pbs-states": pbs_states,
     "process-states": process_states,
     "reasons": reasons,
     "schemes": schemes,

@@ -1,7 +1,8 @@
 """What is supported, as tables, from the code and the testbed's manifest.
 
-`verified` is said, with the day, of what the contract suite passed on in the last recorded run of all cells; `planned`
-of what has a name in the model and no command language yet. Nothing else is claimed.
+`verified` is said, with the day, of what the contract suite passed on in the last recorded run of all cells, live;
+`recorded from` of what there are only recordings of; `from documentation` of the rest; `planned` of what has a name in
+the model and no command language yet. Nothing else is claimed.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ TITLES = {
     "htcondor": "HTCondor",
     "lsf": "LSF",
     "oar": "OAR",
-    "pbs": "PBS",
+    "pbs": "OpenPBS",
     "process": "processes, no batch system",
     "slurm": "Slurm",
 }
+# Of systems that are not in the testbed: what there are recordings of, in tests/transcripts
+RECORDED = {"pbs": "recorded from a live OpenPBS 23.06.06"}
 NEEDS = ("cores", "gpus", "nodes", "memory", "walltime")
 
 
@@ -57,7 +60,9 @@ def support() -> str:
         plain = [stack for stack in load_manifest().values() if stack.system == name and stack.shape == "plain"]
         there = f"`ssh+{name}://user@host/queue`"
         if not plain:
-            rows.append([TITLES[name], "this machine, over SSH", f"{here}, {there}", "from documentation"])
+            rows.append(
+                [TITLES[name], "this machine, over SSH", f"{here}, {there}", RECORDED.get(name, "from documentation")]
+            )
         inside = {cell.stack.name for cell in load_cells().values() if cell.stack and cell.python}
         for stack in plain:
             # On Slurm's own machine the suite runs where Python is new enough

@@ -107,7 +107,7 @@ class ResourceSettings(Frozen):
 
     Attributes:
         id: The stable name in references: the configured name, else scheme, host and port.
-        scheduler: Its command language: `process`, `slurm`, `gridengine`.
+        scheduler: Its command language, such as `process` or `slurm`.
         ssh: How to reach it; None for this machine.
         work_area: A directory of the submit host that the nodes see as well; ours alone, mode 0700.
         queue: The queue of jobs that name none.

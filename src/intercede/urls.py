@@ -29,6 +29,7 @@ SCHEDULERS = {
     "process": "intercede.schedulers.process:Process",
     "slurm": "intercede.schedulers.slurm:Slurm",
     "gridengine": "intercede.schedulers.gridengine:GridEngine",
+    "pbs": "intercede.schedulers.pbs:PBS",
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""
 

@@ -279,7 +279,7 @@ def test_resources_and_what_is_on_them(call, site, tmp_path):
     result = call("resources", "--config", str(path), code=2)
     assert "hpc\tslurm\tlogin\tlong" in result.stdout
     assert "queeu" in result.stdout
-    assert [each["name"] for each in document(call("resources", "--json"))["resources"]] == [*BUILT_IN]
+    assert [each["name"] for each in document(call("resources", "--json"))["resources"]] == list(BUILT_IN)
     assert "long*\taccepted\t2d\t?\t?\t3\t1\t0\t0" in call("queues").stdout
     assert document(call("queues", "--json"))["queues"][0]["max_walltime"] == 172800
     call("submit", "--tag", "t", "hello")

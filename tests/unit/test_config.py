@@ -183,9 +183,9 @@ def test_a_file_that_anybody_may_write_is_refused(tmp_path):
 
 
 def test_the_users_own_file_is_the_default_and_need_not_exist(tmp_path):
-    assert config.load().names == [*BUILT_IN]
+    assert config.load().names == list(BUILT_IN)
     (tmp_path / "intercede.toml").write_text("[resources.here]\nurl = 'slurm:'")
-    assert config.load().names == [*BUILT_IN], "the current directory is not read"
+    assert config.load().names == list(BUILT_IN), "the current directory is not read"
     config.default_path().parent.mkdir(parents=True)
     config.default_path().write_text("[resources.mine]\nurl = 'slurm:'")
     assert config.default_path() == tmp_path / "xdg/intercede/intercede.toml"
