@@ -259,7 +259,7 @@ def test_refusals(shell: Shell, name: str, kind: type[Exception], words: str) ->
 
 
 def test_a_full_queue() -> None:
-    # source of 8.1.9, msg_qmaster.h
+    # as the code of Grid Engine words it; no daemon of ours was ever full
     text = "Unable to run job: job rejected: Only 120 jobs are allowed per user (current job count: 120)\nExiting."
     assert isinstance(GE.refusal(text, 1), QueueFull)
 
