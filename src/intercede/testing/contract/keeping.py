@@ -24,8 +24,11 @@ class TestPurge:
     """Removing what jobs left."""
 
     async def test_running_job_keeps_its_files(self, spot: Spot, ce: BatchElement) -> None:
-        refs = (await ce.submit(script("echo said; [ $INTERCEDE_COPY = 1 ] || sleep 300"), 2)).refs
+        text = 'echo said; [ $INTERCEDE_COPY = 1 ] || { : >"$1/ready"; sleep 300; }'
+        refs = (await ce.submit(script(text, spot.home), 2)).refs
         await final(ce, refs[1:])
+        # a scheduler says that a job runs before its payload has said anything
+        await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         await reached(ce, refs[0], JobState.RUNNING)
         outcomes = await ce.purge(refs)
         assert isinstance(outcomes[refs[0]], CommandError)
