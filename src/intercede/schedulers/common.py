@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from intercede.errors import UnsupportedError
+from intercede.answers import JobState
+from intercede.errors import ParseError, QueueFull, SchedulerUnavailable, SubmissionRejected, UnsupportedError
+from intercede.workarea.scheduler import Observation, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from intercede.errors import IntercedeError
     from intercede.model import JobDescription, Resources
     from intercede.settings import ResourceSettings
 
-__all__ = ["check_resources", "epoch", "log", "moment", "native_words"]
+__all__ = ["check_resources", "epoch", "log", "moment", "native_words", "read_rows", "refused"]
 
 log = logging.getLogger("intercede.schedulers")
 
@@ -66,3 +69,63 @@ def check_resources(
 def native_words(name: str, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
     """The site's and the description's own words for this scheduler's submit command."""
     return (*settings.native, *description.native.get(name, ()))
+
+
+def refused(
+    asked: str,
+    answer: str,
+    returncode: int,
+    *,
+    full: re.Pattern[str],
+    absent: re.Pattern[str],
+    fields: Sequence[tuple[re.Pattern[str], str]],
+) -> IntercedeError:
+    """What a refusal to queue a job is, in the words of the command that said it.
+
+    Args:
+        asked: The command.
+        answer: What it said.
+        returncode: Its exit status.
+        full: Words that speak of a limit that passes.
+        absent: Words of a daemon that is not there.
+        fields: Words, and which field of ours they speak of.
+    """
+    if full.search(answer):
+        return QueueFull(asked, answer, "Submit again when jobs have ended.", returncode=returncode)
+    if absent.search(answer):
+        return SchedulerUnavailable(asked, answer, "Try again later.", returncode=returncode)
+    if returncode == 127:
+        return unavailable(asked, answer, returncode)
+    # what a command says of its usage names every field
+    complaint = re.split(r"^usage:", answer, maxsplit=1, flags=re.IGNORECASE | re.MULTILINE)[0]
+    field = next((name for pattern, name in fields if pattern.search(complaint)), "")
+    advice = "`intercede queues` lists the queues and their limits." if field else ""
+    return SubmissionRejected(f"{asked} ({field})" if field else asked, answer, advice, returncode=returncode)
+
+
+def read_rows(
+    asked: str, text: str, ids: re.Pattern[str], read: Callable[[str], Observation]
+) -> dict[str, Observation]:
+    """Read lines `ID ID ...|WORD|...`; one that cannot be read is the error of its own jobs.
+
+    Args:
+        asked: The command that they are from.
+        text: The lines.
+        ids: What an identifier looks like.
+        read: Reads what follows the identifiers, `|WORD|...`; a `ParseError` becomes the detail of an unknown state.
+    """
+    found: dict[str, Observation] = {}
+    for line in text.split("\n"):
+        natives, bar, _ = line.partition("|")
+        known = [native for native in natives.split(" ") if ids.match(native)]
+        if not bar or not known:
+            if line.strip():
+                log.warning("%s: a line that is none of ours: %r", asked, line[:200])
+            continue
+        try:
+            seen = read(line[len(natives) :])
+        except ParseError as error:
+            log.warning("%s: %s", natives, error)
+            seen = Observation(line.split("|", 2)[1] or "?", JobState.UNKNOWN, detail=f"ParseError: {error}")
+        found.update(dict.fromkeys(known, seen))
+    return found

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
-from intercede.errors import InvalidReference, ParseError, QueueFull, SchedulerUnavailable, SubmissionRejected
-from intercede.schedulers.common import check_resources, epoch, log, moment, native_words
+from intercede.errors import InvalidReference, ParseError
+from intercede.schedulers.common import check_resources, epoch, log, moment, native_words, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -224,15 +224,7 @@ class GridEngine:
 
     def refusal(self, answer: str, returncode: int) -> IntercedeError:
         """In qsub's own words."""
-        if FULL.search(answer):
-            return QueueFull("qsub", answer, "Submit again when jobs have ended.", returncode=returncode)
-        if ABSENT.search(answer):
-            return SchedulerUnavailable("qsub", answer, "Try again later.", returncode=returncode)
-        if returncode == 127:
-            return unavailable("qsub", answer, returncode)
-        field = next((name for pattern, name in FIELDS if pattern.search(answer)), "")
-        advice = "`intercede queues` lists the queues and their limits." if field else ""
-        return SubmissionRejected(f"qsub ({field})" if field else "qsub", answer, advice, returncode=returncode)
+        return refused("qsub", answer, returncode, full=FULL, absent=ABSENT, fields=FIELDS)
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read lines `ID|STATE|NAME|SUBMITTED|STARTED|QUEUE@NODE|WHY`."""

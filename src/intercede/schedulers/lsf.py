@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import InvalidReference, ParseError, SchedulerUnavailable, SubmissionRejected
-from intercede.schedulers.common import check_resources, log, native_words
+from intercede.schedulers.common import check_resources, native_words, read_rows
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, unavailable
@@ -157,21 +157,7 @@ class LSF:
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read what `ic_bjobs` made of `bjobs -o`; a line that cannot be read is the error of its own jobs."""
-        found: dict[str, Observation] = {}
-        for line in text.split("\n"):
-            natives, bar, _ = line.partition("|")
-            ids = [native for native in natives.split(" ") if _ID.match(native)]
-            if not bar or not ids:
-                if line.strip():
-                    log.warning("bjobs: a line that is none of ours: %r", line[:200])
-                continue
-            try:
-                seen = _observed(line[len(natives) :])
-            except ParseError as error:
-                log.warning("%s: %s", natives, error)
-                seen = Observation(line.split("|", 2)[1] or "?", JobState.UNKNOWN, detail=f"ParseError: {error}")
-            found.update(dict.fromkeys(ids, seen))
-        return found
+        return read_rows("bjobs", text, _ID, _observed)
 
     def read_history(self, text: str) -> dict[str, Observation]:
         """There is none besides the records: bhist has no form that is made to be read."""

@@ -16,12 +16,9 @@ from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import (
     InvalidReference,
     ParseError,
-    QueueFull,
-    SchedulerUnavailable,
-    SubmissionRejected,
     UnsupportedError,
 )
-from intercede.schedulers.common import check_resources, log, native_words
+from intercede.schedulers.common import check_resources, native_words, read_rows, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -67,6 +64,7 @@ KILLED: dict[int, tuple[Reason | None, str]] = {
 HOLDS = {"u": "its owner", "o": "an operator", "s": "the system or an administrator", "p": "PBS, for a bad password"}
 # words of a refusal that speak of a limit that passes (Reference Guide, "Error Codes"); none was recorded
 FULL = re.compile(r"Maximum number of jobs|would exceed .*limit|limit on number of jobs", re.IGNORECASE)
+ABSENT = re.compile("cannot connect to server")
 FIELDS = (
     (re.compile("unknown queue|queue is not enabled", re.IGNORECASE), "resources.queue"),
     (re.compile("walltime", re.IGNORECASE), "resources.walltime"),
@@ -181,22 +179,9 @@ def _observed(row: str, dialect: Dialect) -> Observation:
 
 
 def _rows(text: str, dialect: Dialect) -> dict[str, Observation]:
-    """Read lines `ID ID ...|STATE|...`; one that cannot be read is the error of its own jobs."""
-    found: dict[str, Observation] = {}
-    for line in text.split("\n"):
-        natives, bar, _ = line.partition("|")
-        ids = [native for native in natives.split(" ") if _ID.match(native)]
-        if not bar or not ids:
-            if line.strip():
-                log.warning("qstat: a line that is none of ours: %r", line[:200])
-            continue
-        try:
-            seen = _observed(line[len(natives) :], dialect)
-        except ParseError as error:
-            log.warning("%s: %s", natives, error)
-            seen = Observation(line.split("|", 2)[1] or "?", JobState.UNKNOWN, detail=f"ParseError: {error}")
-        found.update(dict.fromkeys((native for native in ids if "[]" not in native), seen))
-    return found
+    """Read lines `ID ID ...|STATE|...`; a whole array is none of the jobs."""
+    found = read_rows("qstat", text, _ID, lambda row: _observed(row, dialect))
+    return {native: seen for native, seen in found.items() if "[]" not in native}
 
 
 class PBS:
@@ -262,17 +247,7 @@ class PBS:
 
     def refusal(self, answer: str, returncode: int) -> IntercedeError:
         """In qsub's own words."""
-        asked = "qsub"
-        if FULL.search(answer):
-            return QueueFull(asked, answer, "Submit again when jobs have ended.", returncode=returncode)
-        if "cannot connect to server" in answer:
-            return SchedulerUnavailable(asked, answer, "Try again later.", returncode=returncode)
-        if returncode == 127:
-            return unavailable(asked, answer, returncode)
-        complaint = answer.partition("usage:")[0]
-        field = next((name for pattern, name in FIELDS if pattern.search(complaint)), "")
-        advice = "`intercede queues` lists the queues and their limits." if field else ""
-        return SubmissionRejected(f"{asked} ({field})" if field else asked, answer, advice, returncode=returncode)
+        return refused("qsub", answer, returncode, full=FULL, absent=ABSENT, fields=FIELDS)
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read what `ic_qstat` made of `qstat -t -f`."""

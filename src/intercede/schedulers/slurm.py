@@ -15,11 +15,8 @@ from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import (
     InvalidReference,
     ParseError,
-    QueueFull,
-    SchedulerUnavailable,
-    SubmissionRejected,
 )
-from intercede.schedulers.common import check_resources, log, moment, native_words
+from intercede.schedulers.common import check_resources, log, moment, native_words, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -267,16 +264,7 @@ class Slurm:
 
     def refusal(self, answer: str, returncode: int) -> IntercedeError:
         """In sbatch's own words."""
-        asked = "sbatch"
-        if FULL.search(answer):
-            return QueueFull(asked, answer, "Submit again when jobs have ended.", returncode=returncode)
-        if ABSENT.search(answer):
-            return SchedulerUnavailable(asked, answer, "Try again later.", returncode=returncode)
-        if returncode == 127:
-            return unavailable(asked, answer, returncode)
-        field = next((name for pattern, name in FIELDS if pattern.search(answer)), "")
-        advice = "`intercede queues` lists the queues and their limits." if field else ""
-        return SubmissionRejected(f"{asked} ({field})" if field else asked, answer, advice, returncode=returncode)
+        return refused("sbatch", answer, returncode, full=FULL, absent=ABSENT, fields=FIELDS)
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read `squeue -o %i|%T|%r|%j|%P|%B|%V|%S|%e|%l`."""
