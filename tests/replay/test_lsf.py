@@ -157,6 +157,18 @@ async def test_release(lsf: BatchElement, shell: ReplayShell) -> None:
     shell.answers("bresume .*", says("Job <123[2]> is being resumed\n"))
     assert await lsf.release(refs[1:2]) == {refs[1]: Outcome.DONE}
     assert calls(shell, "bresume") == [["123[2]"]]
+    shell.answers("bresume .*", says(stderr="Job <123[2]>: User permission denied\n", code=255))
+    assert {type(each) for each in (await lsf.release(refs[1:2])).values()} == {CommandError}
+
+
+async def test_release_of_many_of_which_some_have_ended(lsf: BatchElement, shell: ReplayShell) -> None:
+    shell.answers("bparams -a", says())
+    shell.answers("bsub .*", says("Job <123> is submitted to queue <normal>.\n"))
+    refs = (await lsf.submit(script(":"), 150, tag="t")).refs
+    shell.answers("bjobs .*", says("".join(row(i, "PSUSP") for i in range(1, 151))))
+    shell.answers("bresume .*", says("Job <123[1]>: Job has already finished\n", code=255))
+    assert await lsf.release(refs) == dict.fromkeys(refs, Outcome.DONE)
+    assert [len(words) for words in calls(shell, "bresume")] == [100, 50]
 
 
 async def test_refusals(lsf: BatchElement, shell: ReplayShell) -> None:

@@ -54,6 +54,15 @@ ic_ours() {
     return 3
   fi
 }
+# COMMAND IDS...: gives what it complains of, but for jobs that have ended. (xargs stops at a status of 255, which means
+# nothing here.)
+ic_tell() {
+  ic_do=$1
+  shift
+  ic_said=$(printf '%s\n' "$@" | xargs -n 100 sh -c 'ic_do=$1; shift; "$ic_do" "$@" || :' sh "$ic_do" 2>&1 |
+    grep -vE '^Job <[^>]*>(: Job has already finished|: No matching job found| is being (terminated|resumed))\.? *$')
+  [ -z "$ic_said" ] || { printf '%s\n' "$ic_said"; return 1; }
+}
 ic_cancel() { # NAME TAG RANGES IDS...
   ic_n=$1 ic_tag=$2 ic_r=$3
   shift 3
@@ -63,14 +72,11 @@ ic_cancel() { # NAME TAG RANGES IDS...
   # all that is left of the array is one order
   if { printf '%s\n' "$@" '' && printf '%s\n' "$ic_got" | cut -d'|' -f1; } | awk '
     $0 == "" { shown = 1; next } !shown { asked[$0]; next } !($0 in asked) { exit 1 }'; then set -- "${1%%\[*}"; fi
-  # xargs stops at a status of 255, which means nothing here
-  ic_said=$(printf '%s\n' "$@" | xargs -n 100 sh -c 'bkill "$@" || :' sh 2>&1 |
-    grep -vE '^Job <[^>]*>(: Job has already finished|: No matching job found| is being terminated)\.? *$')
-  [ -z "$ic_said" ] || { printf '%s\n' "$ic_said"; return 1; }
+  ic_tell bkill "$@"
 }
 ic_release() { # NAME IDS...
   ic_ours "$@" || return
   [ -n "$ic_got" ] || return 0
   shift
-  printf '%s\n' "$@" | xargs -n 100 bresume 2>&1
+  ic_tell bresume "$@"
 }
