@@ -160,7 +160,7 @@ def _past(
         detail = f"after its end: {_RAN[failed]}" if failed else ""
         exit_code = None if code == _SUBSTITUTE else code
         if code == _SUBSTITUTE:
-            detail = "exit code 98, 99 or 100"
+            detail = "98 in the accounting stands for 98, 99 and 100"
     elif failed in ENDS:
         state, reason, detail = ENDS[failed]
         if state is JobState.FAILED and code > 128:
