@@ -14,7 +14,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="intercede",
-    help="Run jobs on batch systems (Slurm, Grid Engine, PBS, ...) or as processes, here or over SSH, the same way on each.",
+    help="Run jobs on batch systems (Slurm, PBS, ...) or as plain processes, here or over SSH, the same way on each.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
