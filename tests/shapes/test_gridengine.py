@@ -123,7 +123,7 @@ async def test_an_array_of_a_thousand(spot_on: SpotAt) -> None:
         assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)
         assert ce.counters.commands - before == 2
         statuses = await final(ce, refs)
-        assert {each.state for each in statuses.values()} == {JobState.CANCELLED}
+        assert [each for each in statuses.values() if each.state is not JobState.CANCELLED] == []
 
 
 async def test_what_it_cannot_reserve_is_refused(spot_on: SpotAt) -> None:

@@ -67,6 +67,11 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
          S.CANCELLED, None, None, None),
         ({"queue": said(S.FAILED, "VANISHED", R.LOST), "record": record(0)}, S.SUCCEEDED, None, 0, None),
         ({"queue": said(S.FAILED, "OUT_OF_MEMORY", R.MEMORY), "cancelled": True}, S.FAILED, R.MEMORY, None, None),
+        # killed by our order before it could write a record, where the scheduler tells a signal and not who sent it
+        ({"history": said(S.FAILED, "failed 100", None, signal=9), "cancelled": True}, S.CANCELLED, None, None, 9),
+        ({"history": said(S.FAILED, "failed 100", None, signal=9)}, S.FAILED, R.SIGNAL, None, 9),
+        ({"history": said(S.FAILED, "FAILED", None, exit_code=3), "cancelled": True}, S.FAILED, R.EXIT_CODE, 3, None),
+        ({"queue": said(S.FAILED, "FAILED"), "cancelled": True}, S.FAILED, None, None, None),
         # absent is not finished
         ({}, S.UNKNOWN, None, None, None),
         ({"record": record(None, ended=False)}, S.UNKNOWN, None, None, None),

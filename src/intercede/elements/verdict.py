@@ -167,6 +167,9 @@ def _ended(fields: dict[str, Any], record: Record | None, *, cancelled: bool) ->
     if record is not None:
         _recorded(fields, record)
         _said_by(fields, record, cancelled=cancelled)
+    elif cancelled and fields["state"] is JobState.FAILED and fields["reason"] is None and fields["signal"] is not None:
+        # it was ended before it could write anything, and the scheduler tells the signal and not who sent it
+        fields.update(state=JobState.CANCELLED, detail="cancelled by us")
     _reasoned(fields)
     return JobStatus(**fields)
 
