@@ -44,6 +44,7 @@ class Site:
         self.stderr = b""
         self.closed = 0
         self.pause = 0.0
+        self.inside = self.most_inside = 0
         self.ends = True
 
     def end(self, ref: JobRef) -> JobStatus:
@@ -78,7 +79,12 @@ class FakeElement:
 
     async def _called(self, name: str) -> None:
         self.site.calls.append(name)
-        await asyncio.sleep(self.site.pause)
+        self.site.inside += 1
+        self.site.most_inside = max(self.site.most_inside, self.site.inside)
+        try:
+            await asyncio.sleep(self.site.pause)
+        finally:
+            self.site.inside -= 1
         if name in self.site.fail:
             raise self.site.fail[name]
 

@@ -253,11 +253,12 @@ async def test_cancel_touches_no_job_of_another_name(pbs: BatchElement, shell: R
 
 
 @HERE
+@pytest.mark.slow
 async def test_a_qdel_that_hangs_ends_in_time(pbs: BatchElement, shell: ReplayShell) -> None:
     (ref,) = await submitted(pbs, shell, copies=1)
     queue_is(shell, shown("qstat_ft_json", "4.pbshost", name="ic-t"))
     shell.answers("qdel .*", NOBODY, hangs=True)
-    settings = pbs.settings.model_copy(update={"limits": Limits(command_time=2)})
+    settings = pbs.settings.model_copy(update={"limits": Limits(command_time=10)})
     async with open_element(settings) as hurried:
         with pytest.raises(SchedulerUnavailable):
             await hurried.cancel([ref])

@@ -138,8 +138,9 @@ async def test_a_command_that_hangs_is_ended_on_the_host(start: StartServer, con
     transport = connect(server)
     body = f"echo $$ > {server.home}/one; sleep 100 & echo $! > {server.home}/two; echo said; wait"
     began = time.monotonic()
-    (answer,) = await transport.run([Command(("sh", "-c", body), time_limit=1)])
-    assert 1 <= time.monotonic() - began < 3
+    async with asyncio.timeout(40):  # it sleeps for longer
+        (answer,) = await transport.run([Command(("sh", "-c", body), time_limit=2)])
+    assert time.monotonic() - began >= 2
     assert (answer.timed_out, answer.returncode, answer.stdout) == (True, 124, b"said\n")
     assert await gone(await pid_in(server.home / "one"))
     assert await gone(await pid_in(server.home / "two"))
@@ -175,13 +176,13 @@ async def test_cancelling_is_prompt_and_ends_the_command(
     server = await start(deaf=deaf)
     transport = connect(server)
     body = f"echo $$ > {server.home}/pid; exec sleep 100"
-    task = asyncio.create_task(transport.run([Command(("sh", "-c", body), time_limit=2 if deaf else 50)]))
+    task = asyncio.create_task(transport.run([Command(("sh", "-c", body), time_limit=4 if deaf else 50)]))
     pid = await pid_in(server.home / "pid")
-    began = time.monotonic()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - began < 0.5
+    async with asyncio.timeout(30):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert alive(pid) or not deaf, "nobody waits for the watchdog"
     assert await gone(pid)  # by the signal, else by the watchdog
     assert (await transport.run([Command(("echo", "still"))]))[0].stdout == b"still\n"
     assert transport.counters.connections == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,10 +37,9 @@ async def test_a_port_that_accepts_and_is_silent(start: StartServer, connect: Ma
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        began = time.monotonic()
-        with pytest.raises(ConnectFailed, match=r"within 0\.3 s"):
-            await connect(await start(), port=silent.getsockname()[1], connect_timeout=0.3).run([HELLO])
-        assert time.monotonic() - began < 2
+        async with asyncio.timeout(30):  # the port is silent for ever
+            with pytest.raises(ConnectFailed, match=r"within 0\.3 s"):
+                await connect(await start(), port=silent.getsockname()[1], connect_timeout=0.3).run([HELLO])
 
 
 async def test_a_server_that_hangs_up_at_first_is_tried_again(start: StartServer, connect: MakeTransport) -> None:

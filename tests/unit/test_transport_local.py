@@ -118,12 +118,12 @@ async def test_output_beyond_the_limit_is_refused(stream: str) -> None:
 
 async def test_a_command_that_takes_too_long_is_ended_with_its_group(tmp_path: Path) -> None:
     body = f"sh -c 'trap : TERM; while :; do sleep 0.1; done' & echo $! > {tmp_path}/pid; echo said; wait"
-    began = time.monotonic()
-    (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=0.3)])
+    # it never ends by itself
+    async with asyncio.timeout(30):
+        (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=1.5)])
     assert answer.timed_out
     assert answer.returncode == 124
     assert answer.stdout == b"said\n"
-    assert time.monotonic() - began < 4
     assert await gone(int((tmp_path / "pid").read_text()))
 
 
@@ -148,7 +148,8 @@ async def test_a_process_that_left_the_session_lives_on_and_does_not_block(tmp_p
 
 async def test_a_stranger_that_holds_the_pipe_ends_with_the_time_limit(tmp_path: Path) -> None:
     body = f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60' & echo done"
-    (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=0.3)])
+    async with asyncio.timeout(30):
+        (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=1.5)])
     assert answer.timed_out
     assert answer.stdout == b"done\n"
     os.kill(await pid_in(tmp_path / "pid"), 9)
