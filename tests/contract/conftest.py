@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercede.schedulers.gridengine import GridEngine
+from intercede.schedulers.htcondor import HTCondor
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ON_CLUSTER = ("told", "orders", "hold", "queues", "requeue", "describe", "stranger")
 ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "requeue", "describe", "stranger")
+ON_HTCONDOR = ("apart", "accounts", "orders", "told", "small", "hold", "requeue", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
@@ -55,6 +57,9 @@ PLACES: Mapping[str, frozenset[str]] = {
     "local-slurm": traits_of(Slurm, *ON_SLURM),
     "ssh-gridengine": traits_of(GridEngine, "ssh", "sshd", *ON_GRIDENGINE),
     "local-gridengine": traits_of(GridEngine, *ON_GRIDENGINE),
+    "ssh-htcondor": traits_of(HTCondor, "ssh", "sshd", *ON_HTCONDOR),
+    "ssh-htcondor-23.9": traits_of(HTCondor, "ssh", "sshd", *ON_HTCONDOR),
+    "local-htcondor": traits_of(HTCondor, *ON_HTCONDOR),
 } | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
 CONTAINED = {
     "sshd-process": "slurm-24.11",
@@ -64,13 +69,16 @@ CONTAINED = {
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
     "ssh-gridengine": "gridengine-8.1",
+    "ssh-htcondor": "htcondor-25.14",
+    "ssh-htcondor-23.9": "htcondor-23.9",
 }
 CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
-INSIDE = {"local-slurm", "local-gridengine"}
+INSIDE = {"local-slurm", "local-gridengine", "local-htcondor"}
 # Where test_inside.py runs the suite; Python is too old in the others
 CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
 CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1"}
-ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
+CONTAINERS |= {"inside-htcondor-25.14": "htcondor-25.14", "inside-htcondor-23.9": "htcondor-23.9"}
+ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05", "ssh-htcondor-23.9", "inside-htcondor-23.9"}
 ONLY = {
     # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
@@ -78,6 +86,7 @@ ONLY = {
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
     # what does not go through the transport alone
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
+    "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
 }
@@ -108,7 +117,16 @@ GRIDENGINE: Mapping[str, Any] = {
     "reserved": 'echo "$NSLOTS $(($(ulimit -v) / 1024))"',
     "limited_queue": "short",
 }
-BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE}
+HTCONDOR: Mapping[str, Any] = {
+    "native_wait": {"htcondor": ("requirements = false",)},
+    "native_hold": {"htcondor": ("hold = true",)},
+    "hold": ("condor_hold", "{native}"),
+    "requeue": ("condor_vacate_job", "-fast", "{native}"),
+    "describe": ("condor_q", "-long", "{native}"),
+    "reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")",
+    "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
+}
+BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE, "htcondor": HTCONDOR}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
@@ -211,8 +229,9 @@ def place(
             settings = {"id": name, "scheduler": "process", "slots": 4, "ssh": way_to(server)}
             yield Place(name, PLACES[name], settings, str(server.home / "contract"))
         elif name in INSIDE:
-            home = os.path.expanduser(f"~/contract-{secrets.token_hex(3)}")
             system = name.removeprefix("local-")
+            above = "/meet" if "apart" in PLACES[name] else os.path.expanduser("~")
+            home = f"{above}/contract-{secrets.token_hex(3)}"
             settings = {"id": system, "scheduler": system}
             yield Place(name, PLACES[name], settings, home, **BATCH[system], **CONTAINER)
         else:
@@ -226,7 +245,8 @@ def contained(name: str, stack: Stack) -> Place:
     where = stack.url().partition("@")[2]
     settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{where}", "scheduler": scheduler, "ssh": stack.ssh_settings()}
     settings |= {"slots": 4} if scheduler == "process" else {}
-    base = f"/home/alice/contract-{secrets.token_hex(3)}"
+    above = stack.spec.layout.shared if "apart" in PLACES[name] else "/home/alice"
+    base = f"{above}/contract-{secrets.token_hex(3)}"
     extras: dict[str, Any] = {**CONTAINER, **BATCH.get(scheduler, {})}
 
     @contextlib.contextmanager

@@ -4,6 +4,7 @@
 records() {
   [ -n "$ic_store" ] || return 0
   ic_jobs=$(printf '%s\n' "$ic_wanted" | spread bare)
+  ic_arrive
   { doubtful; printf '\n%s\n' "$ic_jobs"; } | awk -v together="${1-}" '
     !wanted && $0 == "" { wanted = 1; next }
     !wanted { doubtful[$0] = 1; next }
