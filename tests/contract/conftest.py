@@ -120,6 +120,7 @@ GRIDENGINE: Mapping[str, Any] = {
 HTCONDOR: Mapping[str, Any] = {
     "native_wait": {"htcondor": ("requirements = false",)},
     "native_hold": {"htcondor": ("hold = true",)},
+    "native_last": {"htcondor": ("priority = -10",)},
     "hold": ("condor_hold", "{native}"),
     "requeue": ("condor_vacate_job", "-fast", "{native}"),
     "describe": ("condor_q", "-long", "{native}"),

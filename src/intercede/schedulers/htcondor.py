@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import ConfigurationError, InvalidReference, ParseError, UnsupportedError
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from intercede.errors import IntercedeError
-    from intercede.model import JobDescription, JobRef
+    from intercede.model import JobDescription, JobRef, Resources
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
 
 __all__ = ["HTCondor"]
 
-# https://htcondor.readthedocs.io/en/latest/classad-attributes/job-classad-attributes.html, JobStatus: our state while the
-# job is in the queue, and HTCondor's word
+# https://htcondor.readthedocs.io/en/latest/classad-attributes/job-classad-attributes.html, JobStatus: our state while
+# the job is in the queue, and HTCondor's word
 STATES: dict[str, tuple[JobState, str]] = {
     "1": (JobState.QUEUED, "Idle"),
     "2": (JobState.RUNNING, "Running"),
@@ -60,7 +60,8 @@ FIELDS = (
 )
 _ID = re.compile(r"(\d+)\.(\d+)\Z")
 _IDS = re.compile(r"\d+\.\d+\Z")
-_ORDERED = re.compile(r"\(by user |by (condor_rm|user)|condor_rm")
+_ORDERED = re.compile(r"\(by user ")
+_SLOT = ("SlotType", "State", "TotalSlotCpus", "Cpus")
 _GRACE = 120  # seconds after the walltime, when the job's own script should have ended it
 _TOLD = 30  # seconds between SIGTERM and SIGKILL
 
@@ -73,40 +74,61 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
+class _Row(NamedTuple):
+    """What condor_q and condor_history are asked for."""
+
+    status: str
+    name: str
+    hold: str
+    subcode: str
+    host: str
+    queued: str
+    started: str
+    executing: str
+    completed: str
+    entered: str
+    signalled: str
+    code: str
+    number: str
+    starts: str
+    why: str
+
+
 @lru_cache(4096)
-def _row(rest: str) -> Observation:
-    """Read `|STATUS|NAME|HOLD|SUBCODE|HOST|QUEUED|STARTED|EXECUTING|COMPLETED|ENTERED|BYSIGNAL|CODE|SIGNAL|STARTS|WHY`."""
+def _seen(rest: str) -> Observation:
+    """Read the columns of `_Row`, each after a `|`."""
     fields = [_known(each) for each in rest.split("|")[1:]]
-    if len(fields) != 15:
+    if len(fields) != len(_Row._fields):
         raise ParseError("condor_q", f"{len(fields)} columns in {rest!r}", text=rest)
-    status, name, hold, subcode, host, queued, started, executing, completed, entered, signalled, code, number, _, why = fields
-    if status not in STATES:
-        log.warning("condor_q or condor_history says a state that this release does not know: %r", status)
-        return Observation(status, JobState.UNKNOWN, detail=f"HTCondor says JobStatus {status}", name=name)
-    state, word = STATES[status]
-    begun = epoch(executing) or epoch(started)
+    row = _Row(*fields)
+    if row.status not in STATES:
+        log.warning("condor_q or condor_history says a state that this release does not know: %r", row.status)
+        return Observation(row.status, JobState.UNKNOWN, detail=f"HTCondor says JobStatus {row.status}", name=row.name)
+    state, word = STATES[row.status]
     seen = Observation(
-        word, state, detail=why, node=host.rpartition("@")[2] or None, submitted=epoch(queued), started=begun, name=name
-    )
-    signal = _number(number) if signalled == "true" else None
-    exit_code = _number(code) if signalled != "true" else None
-    if status == "5":
-        codes = f"{hold}.{subcode}" if subcode not in {"", "0"} else hold
-        return seen._replace(reason=HOLDS.get(hold), detail=f"held ({codes}): {why}", exit_code=exit_code, signal=signal)
-    if status == "1":
+        word, state, detail=row.why, node=row.host.rpartition("@")[2] or None, submitted=epoch(row.queued),
+        started=epoch(row.executing) or epoch(row.started), name=row.name,
+    )  # fmt: skip
+    if state is JobState.QUEUED:
         return seen._replace(node=None, started=None)
-    if status == "4":
-        failed = signal is not None or exit_code != 0
-        return seen._replace(
-            state=JobState.FAILED if failed else JobState.SUCCEEDED, exit_code=exit_code, signal=signal, detail="",
-            ended=epoch(completed) or epoch(entered),
-        )  # fmt: skip
-    return seen._replace(ended=epoch(entered) if status == "3" else None)
+    if word == "Removed":
+        return seen._replace(ended=epoch(row.entered))
+    if state is JobState.HELD:
+        codes = row.hold if row.subcode in {"", "0"} else f"{row.hold}.{row.subcode}"
+        seen = seen._replace(reason=HOLDS.get(row.hold), detail=f"held ({codes}): {row.why}")
+    elif word != "Completed":
+        return seen
+    signal = _number(row.number) if row.signalled == "true" else None
+    exit_code = _number(row.code) if row.signalled != "true" else None
+    if word == "Completed":
+        state = JobState.SUCCEEDED if exit_code == 0 else JobState.FAILED
+        seen = seen._replace(state=state, ended=epoch(row.completed) or epoch(row.entered), detail="")
+    return seen._replace(exit_code=exit_code, signal=signal)
 
 
 def _past(rest: str) -> Observation:
     """As in the queue, but nothing there goes on: what was removed has ended."""
-    seen = _row(rest)
+    seen = _seen(rest)
     if seen.word != "Removed":
         return seen
     if seen.detail in REMOVED:
@@ -125,7 +147,10 @@ class HTCondor:
     )
     reserves: ClassVar[frozenset[str]] = frozenset({"cores", "gpus", "memory", "walltime"})
     shell: ClassVar[str] = fragment("intercede.schedulers", "htcondor")
-    job_shell: ClassVar[str] = fragment("intercede.workarea", "outputs") + fragment("intercede.schedulers", "htcondor_job")
+    # what is brought back is chosen on the node
+    job_shell: ClassVar[str] = fragment("intercede.workarea", "outputs") + fragment(
+        "intercede.schedulers", "htcondor_job"
+    )
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Lines of a submit description: memory is in MiB, rounded up; an account is an accounting group."""
@@ -139,18 +164,7 @@ class HTCondor:
             lines.append(f"request_gpus = {wanted.gpus}")
         if account := wanted.account or settings.account:
             lines.append(f"accounting_group = {account}")
-        again, late = "false", "false"
-        if not description.requeue:
-            # neither matched again, nor left waiting
-            lines.append("requirements = NumJobStarts =?= 0")
-            again = "(JobStatus == 1 && NumJobStarts > 0)"
-        if wanted.walltime:
-            limit = max(1, -int(-wanted.walltime.total_seconds() // 1)) + _GRACE
-            began = "JobCurrentStartExecutingDate"
-            late = f"(JobStatus == 2 && {began} >= JobCurrentStartDate && time() - {began} > {limit})"
-        if (again, late) != ("false", "false"):
-            lines.append(f"periodic_remove = {again} || {late}")
-            lines.append(f'My.PeriodicRemoveReason = ifThenElse(JobStatus == 1, "{AGAIN}", "{LATE}")')
+        lines += _policy(wanted, requeue=description.requeue)
         native = native_words(self.name, description, settings)
         for line in native:
             if "\n" in line or re.match(r"\s*queue\b", line, re.IGNORECASE):
@@ -182,7 +196,7 @@ class HTCondor:
 
     def read_queue(self, text: str) -> dict[str, Observation]:
         """Read what condor_q printed."""
-        return read_rows("condor_q", text, _IDS, _row)
+        return read_rows("condor_q", text, _IDS, _seen)
 
     def read_history(self, text: str) -> dict[str, Observation]:
         """Read what condor_history printed."""
@@ -205,11 +219,8 @@ class HTCondor:
     def capacity(self, settings: ResourceSettings) -> Steps[Capacity]:
         """Ask for all slots that are no part of another one, and for how many jobs there are, in one round trip."""
         slots, totals, me = yield (
-            Command(
-                ("condor_status", "-constraint", 'SlotType =!= "Dynamic"', "-af", "SlotType", "State", "TotalSlotCpus", "Cpus"),
-                repeatable=True,
-            ),
-            Command(("condor_q", "-allusers", "-totals"), repeatable=True),
+            Command(("condor_status", "-constraint", 'SlotType =!= "Dynamic"', "-af", *_SLOT), repeatable=True),
+            Command(("condor_q", "-totals"), repeatable=True),
             Command(("id", "-un"), repeatable=True),
         )
         for asked, answer in (("condor_status", slots), ("condor_q", totals)):
@@ -228,6 +239,26 @@ class HTCondor:
                 running=everybody[1], ours_waiting=ours[0], ours_running=ours[1],
             ),
         ))  # fmt: skip
+
+
+def _policy(wanted: Resources, *, requeue: bool) -> list[str]:
+    """When HTCondor is to remove a job by itself, and what it says then."""
+    lines = []
+    again = late = "false"
+    if not requeue:
+        # neither matched again, nor left waiting
+        lines.append("requirements = NumJobStarts =?= 0")
+        again = "JobStatus == 1 && NumJobStarts > 0"
+    if wanted.walltime:
+        limit = max(1, -int(-wanted.walltime.total_seconds() // 1)) + _GRACE
+        began = "JobCurrentStartExecutingDate"
+        late = f"JobStatus =?= 2 && {began} >= JobCurrentStartDate && time() - {began} > {limit}"
+    if (again, late) != ("false", "false"):
+        lines.append(f"periodic_remove = ({again}) || ({late})")
+        # of another expression, that of a site or of native words, HTCondor says which one it was
+        said = f'ifThenElse({again}, "{AGAIN}", ifThenElse({late}, "{LATE}", undefined))'
+        lines.append(f"My.PeriodicRemoveReason = {said}")
+    return lines
 
 
 def _totals(text: str, user: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
       "output = log/$ic_f.\$(Process)" "error = log/$ic_f.\$(Process).err" \
       'should_transfer_files = yes' 'when_to_transfer_output = on_exit' "transfer_input_files = $ic_all\$(own)" \
       'transfer_output_files = ic.tar' 'transfer_output_remaps = "ic.tar = back/$(copy)"' 'leave_in_queue = false' \
-      'notification = never' "batch_name = $ic_n" "My.IntercedeName = \"$ic_n\"" "My.IntercedeStamp = \"$ic_s\"" \
+      'notification = never' 'want_io_proxy = true' "batch_name = $ic_n" "My.IntercedeName = \"$ic_n\"" "My.IntercedeStamp = \"$ic_s\"" \
       "$@" 'queue copy, own from ('
     ic_i=0
     while [ "$ic_i" -lt "$ic_c" ]; do
@@ -124,25 +124,31 @@ ic_take() { # TAG COPY
   mv -T "$ic_fresh" "$1/c/$2"
   [ ! -f "$1/c/$2/record" ] || rm -rf "$1/back/$2" "$1/secrets/$2" "$1/one/$2.line"
 }
-# NAME: what running jobs have written to stdout or stderr, or to both of them; of other files HTCondor shows nothing. It
-# gives the end of a file: of one that is larger than this nobody could say where that begins, so it is not shown.
-ic_most=67108864
-ic_live() {
-  case ${1-stdout} in stdout | stderr) ;; *) return 0 ;; esac
-  ic_running=$(printf '%s\n' "$ic_jobs" | awk 'NF == 2' | while read -r ic_tag ic_copy; do
+# Lines `ID TAG COPY STATUS` for those jobs in ic_jobs that have not come back and that the queue has.
+ic_asked() {
+  ic_away=$(printf '%s\n' "$ic_jobs" | awk 'NF == 2' | while read -r ic_tag ic_copy; do
     ic_safe "$ic_tag" && [ ! -f "$ic_tag/c/$ic_copy/record" ] && plain "$ic_tag/size" && read -r _ ic_size <"$ic_tag/size" || continue
     ic_first=$((ic_copy / ic_size * ic_size))
     plain "$ic_tag/chunk/$ic_first" && IFS=. read -r ic_id _ <"$ic_tag/chunk/$ic_first" || continue
     echo "$ic_id.$((ic_copy - ic_first)) $ic_tag $ic_copy"
   done)
-  [ -n "$ic_running" ] || return 0
+  [ -n "$ic_away" ] || return 0
   # shellcheck disable=SC2046 # numbers
-  ic_now=$(condor_q $(printf '%s\n' "$ic_running" | cut -d' ' -f1) -af ClusterId ProcId JobStatus 2>/dev/null)
-  printf '%s\n%s\n' "$ic_now" "$ic_running" | awk 'NF == 3 && $3 == 2 && $1 ~ /^[0-9]+$/ { runs[$1 "." $2] = 1; next } $1 in runs' |
-    while read -r ic_id ic_tag ic_copy; do
-      # shellcheck disable=SC2086 # one word, or two
-      for ic_name in ${1-stdout stderr}; do ic_glimpse "$ic_id" "$ic_tag/c/$ic_copy" "$ic_name"; done
-    done >/dev/null 2>&1
+  { condor_q $(printf '%s\n' "$ic_away" | cut -d' ' -f1) -af ClusterId ProcId JobStatus 2>/dev/null; printf '\n%s\n' "$ic_away"; } |
+    awk '$0 == "" { told = 1; next } !told { status[$1 "." $2] = $3; next } $1 in status { print $0, status[$1] }'
+}
+# A job that is there already has the files that it started with.
+ic_renewed() { ic_jobs=$(cat); ic_asked | awk '$4 == 1 || $4 == 5 { print $2, $3 }'; }
+# NAME: what running jobs have written to stdout or stderr, or to both of them; of other files HTCondor shows nothing. It
+# gives the end of a file: of one that is larger than this nobody could say where that begins, so it is not shown.
+ic_most=67108864
+ic_live() {
+  case ${1-stdout} in stdout | stderr) ;; *) return 0 ;; esac
+  ic_asked | while read -r ic_id ic_tag ic_copy ic_status; do
+    [ "$ic_status" = 2 ] || continue
+    # shellcheck disable=SC2086 # one word, or two
+    for ic_name in ${1-stdout stderr}; do ic_glimpse "$ic_id" "$ic_tag/c/$ic_copy" "$ic_name"; done
+  done >/dev/null 2>&1
 }
 ic_glimpse() { # ID HOME NAME
   ic_id=$1 ic_home=$2 ic_name=$3 ic_file=.new/$ic_nonce.$3

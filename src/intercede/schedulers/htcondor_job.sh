@@ -58,4 +58,7 @@ ic_after() {
     printf './%s\0' "$home/whole"
   } | tar -cf .tar --hard-dereference --no-recursion --null -T - 2>/dev/null
   mv -f .tar ic.tar
+  # of a job that is removed, HTCondor brings nothing back
+  [ "$(cat "c/$ic_copy/.flag" 2>/dev/null)" != terminated ] ||
+    "$(condor_config_val LIBEXEC)/condor_chirp" put ic.tar "back/$ic_copy" >/dev/null 2>&1 || :
 }

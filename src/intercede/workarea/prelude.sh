@@ -8,8 +8,10 @@ give_up() { say cannot; printf '%s\n' "$1"; say end; exit 0; }
 #   ic_arrive  takes what came back into the places where the job would have written it itself
 #   ic_live    brings what running jobs have written so far
 # Both are for the lines `TAG COPY` in ic_jobs, within the store.
+#   ic_renewed of such lines on stdin, whose secrets were replaced just now, those of jobs that will see the new ones
 ic_arrive() { :; }
 ic_live() { :; }
+ic_renewed() { cat; }
 # Enters the store of this scheduler in the work area; `create` makes it, `any` goes on without it.
 enter() {
   case $ic_area in

@@ -78,6 +78,7 @@ class Place:
         credentials: Who supplies secrets, in this process. Other processes get along without.
         native_wait: Native words that make a job wait for longer than any test takes.
         native_hold: Native words that make a job held.
+        native_last: Native words that let the jobs of other tests go first, where many would keep them waiting.
         hold: The command that holds a waiting job; `{native}` is its identifier.
         requeue: The command that starts a running job again.
         describe: The command that shows all that the scheduler knows of a job.
@@ -97,6 +98,7 @@ class Place:
     credentials: CredentialProvider | None = None
     native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    native_last: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hold: tuple[str, ...] = ()
     requeue: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
