@@ -258,9 +258,9 @@ class Slurm:
     def first_of(self, ref: JobRef) -> int:
         """The index within the array follows the copies of its part."""
         job, _, index = ref.native.partition("_")
-        if not job.isdigit() or not index.isdigit() or int(index) > ref.copy_index:
-            raise InvalidReference(f"job reference {ref}", f"{ref.native!r} is no Slurm job of copy {ref.copy_index}")
-        return ref.copy_index - int(index)
+        if job.isdigit() and index.isdigit() and (first := ref.copy_index - int(index)) >= 0:
+            return first
+        raise InvalidReference(f"job reference {ref}", f"{ref.native!r} is no Slurm job of copy {ref.copy_index}")
 
     def refusal(self, answer: str, returncode: int) -> IntercedeError:
         """In sbatch's own words."""
