@@ -104,12 +104,11 @@ ic_release() { # NAME CLUSTER RANGES
 # TAG: whether files may be put into its directories
 ic_safe() { present "$1" && [ ! -L "$1/back" ] && [ ! -L "$1/c" ] && [ ! -L "$1/secrets" ] && [ ! -L .new ]; }
 ic_arrive() {
-  ic_tag='' ic_tmp=.new/$ic_nonce.back
-  for ic_word in $ic_jobs; do
-    if [ -z "$ic_tag" ]; then ic_tag=$ic_word; continue; fi
-    ic_file=$ic_tag/back/$ic_word
-    if [ -s "$ic_file" ] && ic_safe "$ic_tag" && plain "$ic_file"; then ic_take "$ic_tag" "$ic_word"; fi
-    ic_tag=''
+  ic_tmp=.new/$ic_nonce.back
+  for ic_copy in $ic_jobs; do
+    case $ic_copy in /*) ic_tag=${ic_copy#/dev/null/}; continue ;; esac
+    ic_file=$ic_tag/back/$ic_copy
+    if [ -s "$ic_file" ] && ic_safe "$ic_tag" && plain "$ic_file"; then ic_take "$ic_tag" "$ic_copy"; fi
   done >/dev/null 2>&1
   [ ! -d "$ic_tmp" ] || rm -rf "$ic_tmp"
 }
@@ -126,7 +125,8 @@ ic_take() { # TAG COPY
 }
 # Lines `ID TAG COPY STATUS` for those jobs in ic_jobs that have not come back and that the queue has.
 ic_asked() {
-  ic_away=$(printf '%s\n' "$ic_jobs" | awk 'NF == 2' | while read -r ic_tag ic_copy; do
+  ic_away=$(for ic_copy in $ic_jobs; do
+    case $ic_copy in /*) ic_tag=${ic_copy#/dev/null/}; continue ;; esac
     ic_safe "$ic_tag" && [ ! -f "$ic_tag/c/$ic_copy/record" ] && plain "$ic_tag/size" && read -r _ ic_size <"$ic_tag/size" || continue
     ic_first=$((ic_copy / ic_size * ic_size))
     plain "$ic_tag/chunk/$ic_first" && IFS=. read -r ic_id _ <"$ic_tag/chunk/$ic_first" || continue
@@ -138,7 +138,7 @@ ic_asked() {
     awk '$0 == "" { told = 1; next } !told { status[$1 "." $2] = $3; next } $1 in status { print $0, status[$1] }'
 }
 # A job that is there already has the files that it started with.
-ic_renewed() { ic_jobs=$(cat); ic_asked | awk '$4 == 1 || $4 == 5 { print $2, $3 }'; }
+ic_renewed() { ic_jobs=$(awk '{ print "/dev/null/" $1, $2 }'); ic_asked | awk '$4 == 1 || $4 == 5 { print $2, $3 }'; }
 # NAME: what running jobs have written to stdout or stderr, or to both of them; of other files HTCondor shows nothing. It
 # gives the end of a file: of one that is larger than this nobody could say where that begins, so it is not shown.
 ic_most=67108864

@@ -2,7 +2,7 @@
 tag=$1 copy=$2 name=$3 offset=$4 limit=$5
 enter
 present "$tag" || { say nothing; exit 0; }
-ic_jobs="$tag $copy"
+ic_jobs="/dev/null/$tag $copy"
 ic_arrive
 case $name in
 stdout | stderr) file=$tag/c/$copy/$name ;;

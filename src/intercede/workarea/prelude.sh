@@ -7,8 +7,8 @@ give_up() { say cannot; printf '%s\n' "$1"; say end; exit 0; }
 # Where the scheduler moves a job's files, and no file system is shared with the node (docs/adr/0005), it defines these anew:
 #   ic_arrive  takes what came back into the places where the job would have written it itself
 #   ic_live    brings what running jobs have written so far
-# Both are for the lines `TAG COPY` in ic_jobs, within the store.
-#   ic_renewed of such lines on stdin, whose secrets were replaced just now, those of jobs that will see the new ones
+# Both are for the jobs in ic_jobs, within the store: words `/dev/null/TAG COPY COPY ...`.
+#   ic_renewed of lines `TAG COPY` on stdin, whose secrets were replaced just now, those of jobs that will see the new ones
 ic_arrive() { :; }
 ic_live() { :; }
 ic_renewed() { cat; }
@@ -38,12 +38,12 @@ enter() {
   [ "$ic_layout" = 1 ] || { say layout "$ic_layout"; say end; exit 0; }
 }
 # Of lines `TAG COPY NATIVE ...` on stdin, those with a range of copies become one for each: NATIVE is that of the first,
-# and ends in a number that counts up with them. `spread bare`: of each, `TAG COPY` alone.
+# and ends in a number that counts up with them.
 spread() {
-  awk -v bare="${1-}" '{ i = index($2, "-"); if (!i) { print (bare == "" ? $0 : $1 " " $2); next }
+  awk '{ i = index($2, "-"); if (!i) { print; next }
     match($3, /[0-9]+$/); id = substr($3, 1, RSTART - 1); k = substr($3, RSTART) + 0; last = substr($2, i + 1) + 0
     more = substr($0, length($1) + length($2) + length($3) + 3)
-    for (c = substr($2, 1, i - 1) + 0; c <= last; c++) print $1 " " c (bare == "" ? " " id k++ more : "") }'
+    for (c = substr($2, 1, i - 1) + 0; c <= last; c++) print $1 " " c " " id k++ more }'
 }
 # A submission's directory must be one, not a link to one.
 present() { [ -n "$ic_store" ] && [ -d "$1" ] && [ ! -L "$1" ]; }
