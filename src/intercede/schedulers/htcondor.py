@@ -47,7 +47,7 @@ HOLDS: dict[str, Reason] = {
     "46": Reason.WALLTIME,
     "47": Reason.WALLTIME,
 }
-AGAIN = "intercede: it lost its node, and is not to be started again"
+AGAIN = "intercede: it was started once, lost its place, and is not to be started again"
 LATE = "intercede: its walltime is over"
 REMOVED = {AGAIN: Reason.NODE, LATE: Reason.WALLTIME}
 FULL = re.compile(r"MAX_JOBS_PER_OWNER|MAX_JOBS_SUBMITTED|exceed.*limit", re.IGNORECASE)
@@ -62,6 +62,7 @@ _ID = re.compile(r"(\d+)\.(\d+)\Z")
 _IDS = re.compile(r"\d+\.\d+\Z")
 _ORDERED = re.compile(r"\(by user ")
 _SLOT = ("SlotType", "State", "TotalSlotCpus", "Cpus")
+_BEGAN = "JobCurrentStartExecutingDate"
 _GRACE = 120  # seconds after the walltime, when the job's own script should have ended it
 _TOLD = 30  # seconds between SIGTERM and SIGKILL
 
@@ -246,13 +247,12 @@ def _policy(wanted: Resources, *, requeue: bool) -> list[str]:
     lines = []
     again = late = "false"
     if not requeue:
-        # neither matched again, nor left waiting
-        lines.append("requirements = NumJobStarts =?= 0")
-        again = "JobStatus == 1 && NumJobStarts > 0"
+        # neither matched again, nor left waiting; NumJobStarts is told the schedd minutes later
+        lines.append(f"requirements = {_BEGAN} =?= undefined")
+        again = f"JobStatus =?= 1 && {_BEGAN} =!= undefined"
     if wanted.walltime:
         limit = max(1, -int(-wanted.walltime.total_seconds() // 1)) + _GRACE
-        began = "JobCurrentStartExecutingDate"
-        late = f"JobStatus =?= 2 && {began} >= JobCurrentStartDate && time() - {began} > {limit}"
+        late = f"JobStatus =?= 2 && {_BEGAN} >= JobCurrentStartDate && time() - {_BEGAN} > {limit}"
     if (again, late) != ("false", "false"):
         lines.append(f"periodic_remove = ({again}) || ({late})")
         # of another expression, that of a site or of native words, HTCondor says which one it was

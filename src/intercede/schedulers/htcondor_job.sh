@@ -1,8 +1,9 @@
 # Arguments: FIRST INDEX CLUSTER, in the job's own directory on the node, where all of its files were brought.
 ic_identify() {
   ic_dir=$PWD ic_first=$1 ic_index=$2 ic_native=$3.0 ic_owner=- ic_forward='HUP INT QUIT USR1 USR2 ALRM TERM' ic_sleeper=
-  ic_starts=$(sed -n 's/^NumJobStarts = //p' "${_CONDOR_JOB_AD:-/dev/null}" 2>/dev/null)
-  ic_attempt=$((${ic_starts:-0} + 1))
+  # the schedd is told at once when a job is started, and how often it was only later
+  ic_attempt=$(awk '$1 == "NumJobStarts" { n = $3 } $1 == "JobCurrentStartExecutingDate" { began = 1 }
+    END { print 1 + (n > began ? n : began) }' "${_CONDOR_JOB_AD:-/dev/null}")
   : >ic.tar # HTCondor holds a job whose output is missing
   if [ "$ic_attempt" -gt 1 ] && ! ic_again; then
     echo "HTCondor started this job again, which it was not to do" >&2

@@ -74,8 +74,8 @@ class Place:
         settings: Of the resource; the suite sets `work_area` and what `BASE` says.
         base: A directory of the submit host in which the suite may make its own. Payloads write there what tests wait
             for, so nodes must see it, as they need not see a work area.
-        areas: A directory of the submit host for work areas, where nodes do not see it; below `base` by default.
         credentials: Who supplies secrets, in this process. Other processes get along without.
+        areas: A directory of the submit host for work areas, where nodes do not see it; below `base` by default.
         native_wait: Native words that make a job wait for longer than any test takes.
         native_hold: Native words that make a job held.
         native_last: Native words that let the jobs of other tests go first, where many would keep them waiting.
@@ -94,8 +94,8 @@ class Place:
     traits: frozenset[str]
     settings: Mapping[str, Any]
     base: str
-    areas: str = ""
     credentials: CredentialProvider | None = None
+    areas: str = ""
     native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_last: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
