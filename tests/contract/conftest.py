@@ -57,8 +57,8 @@ PLACES: Mapping[str, frozenset[str]] = {
     "local-slurm": traits_of(Slurm, *ON_SLURM),
     "ssh-gridengine": traits_of(GridEngine, "ssh", "sshd", *ON_GRIDENGINE),
     "local-gridengine": traits_of(GridEngine, *ON_GRIDENGINE),
-    "ssh-htcondor": traits_of(HTCondor, "ssh", "sshd", *ON_HTCONDOR),
-    "ssh-htcondor-23.9": traits_of(HTCondor, "ssh", "sshd", *ON_HTCONDOR),
+    "ssh-htcondor": traits_of(HTCondor, "ssh", "sshd", "freeze", *ON_HTCONDOR),
+    "ssh-htcondor-23.9": traits_of(HTCondor, "ssh", "sshd", "freeze", *ON_HTCONDOR),
     "local-htcondor": traits_of(HTCondor, *ON_HTCONDOR),
 } | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
 CONTAINED = {
@@ -128,6 +128,7 @@ HTCONDOR: Mapping[str, Any] = {
     "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
 }
 BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE, "htcondor": HTCONDOR}
+FROZEN = {"slurm": "slurmctld", "htcondor": "condor_schedd"}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
@@ -252,7 +253,7 @@ def contained(name: str, stack: Stack) -> Place:
 
     @contextlib.contextmanager
     def frozen() -> Generator[None]:
-        daemon = stack.daemon("slurmctld")
+        daemon = stack.daemon(FROZEN[scheduler])
         daemon.freeze()
         try:
             yield

@@ -266,11 +266,11 @@ def test_lines_that_make_no_sense_spoil_nothing() -> None:
 
 
 def test_capacity(where: Path) -> None:
-    answers = [
+    answers = (
         Completed(0, part(where, "slots", "stdout").encode(), b""),
         Completed(0, part(where, "totals", "stdout").encode(), b""),
         Completed(0, b"alice\n", b""),
-    ]
+    )
     (pool,) = replay(HT.capacity(SETTINGS), [answers])
     counts = re.search(r"all users: .* (\d+) idle, (\d+) running", part(where, "totals", "stdout"))
     assert counts is not None
