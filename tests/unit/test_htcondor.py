@@ -139,6 +139,10 @@ def test_history_is_asked_for_so_many_jobs_and_no_more(shell: Shell, tmp_path: P
     terms = "(ClusterId == 7 && ProcId >= 0 && ProcId <= 4) || (ClusterId == 7 && ProcId >= 9 && ProcId <= 9) || "
     terms += "(ClusterId == 8 && ProcId >= 2 && ProcId <= 2)"
     assert f"-constraint {terms} -match 7 -af" in calls(tmp_path)[0]
+    # a word may not be longer than 128 KiB
+    wanted = "".join(f"a {index} 7.{index} absent\n" for index in range(0, 20000, 2))
+    assert shell("ic_history", wanted, condor_history="history_nothing").returncode == 0
+    assert "-constraint ClusterId == 7 -match 1000000000 -af" in calls(tmp_path)[1]
 
 
 def test_daemon_that_does_not_answer(shell: Shell, where: Path) -> None:
@@ -164,6 +168,17 @@ def test_cancel_and_release_reach_jobs_of_that_name_alone(shell: Shell, tmp_path
     assert done.returncode == 3
     assert done.stdout == "the job of that number is not ic-other\n"
     assert [call.split()[0] for call in calls(tmp_path)[before:]] == ["condor_q"]
+
+
+def test_cancel_of_every_other_of_many(shell: Shell, tmp_path: Path) -> None:
+    odd = ",".join(map(str, range(1, 5002, 2)))
+    assert shell(f"ic_cancel ic-rec rec {odd} 7 {odd}", condor_q="names", condor_rm="rm").stdout == "marked\n"
+    orders = [call for call in calls(tmp_path) if call.startswith("condor_rm")]
+    assert [order.count("ProcId >=") for order in orders] == [1000, 1000, 501]
+    assert all(
+        order.startswith('condor_rm -constraint IntercedeName == "ic-rec" && ClusterId == 7 && (') for order in orders
+    )
+    assert all(order.endswith(")") for order in orders)
 
 
 def test_cancel_of_what_is_not_there(shell: Shell) -> None:

@@ -36,7 +36,7 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
 ic_refused() {
   case $1 in
   *ommit*) return 1 ;;
-  *"ERROR: "* | *"Error: "* | *"ERROR on "* | *"rror: "*) return 0 ;;
+  *ERROR* | *"rror: "*) return 0 ;;
   esac
   return 1
 }
@@ -59,13 +59,18 @@ ic_queue() { # CLUSTERS..., or `-` for all that the user has
   ic_ads condor_q "$@"
 }
 # Lines `TAG COPY NATIVE ...` on stdin, COPY may be a range, become a constraint. The history is read backwards until so
-# many as are wanted have been found; a few long ones are asked for by cluster alone.
+# many as are wanted have been found. Where there are too many ranges for one word, it is asked for whole clusters.
 ic_history() {
-  ic_want=$(awk '{ split($2, e, "-"); n = (2 in e) ? e[2] - e[1] : 0; split("", e); split($3, id, "."); all += n + 1
-      if (id[1] == was && id[2] == last + 1) { to[terms] += n + 1; last += n + 1; next }
-      terms++; cluster[terms] = was = id[1]; from[terms] = id[2]; to[terms] = last = id[2] + n }
-    END { for (i = 1; i <= terms; i++) printf "%s(ClusterId == %d && ProcId >= %d && ProcId <= %d)", (i > 1 ? " || " : all " "),
-      cluster[i], from[i], to[i] }')
+  ic_want=$(awk '
+    { m = split($2, e, "-"); n = e[m] - e[1]; split($3, id, "."); all += n + 1
+      if (id[1] == was && id[2] == last + 1) { last = to[terms] += n + 1; next }
+      if (id[1] != was) cluster[++clusters] = id[1]
+      of[++terms] = was = id[1]; from[terms] = id[2]; last = to[terms] = id[2] + n }
+    END {
+      if (terms > 1000) { printf "1000000000 "; for (i = 1; i <= clusters; i++) printf "%sClusterId == %d", (i > 1 ? " || " : ""), cluster[i]; exit }
+      printf "%d ", all
+      for (i = 1; i <= terms; i++)
+        printf "%s(ClusterId == %d && ProcId >= %d && ProcId <= %d)", (i > 1 ? " || " : ""), of[i], from[i], to[i] }')
   ic_ads condor_history -constraint "${ic_want#* }" -match "${ic_want%% *}"
 }
 # NAME TAG: the first job of that name that was sent from that directory.
@@ -75,31 +80,36 @@ ic_named() {
   [ -n "$ic_got" ] || ic_got=$(condor_history -constraint "$ic_s" -match 1 -af ClusterId) || return 1
   [ -z "$ic_got" ] || printf '%s.0\n' "$(printf '%s\n' "$ic_got" | head -n 1)"
 }
-# NAME CLUSTER RANGES: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say.
-ic_order() {
+# NAME CLUSTER RANGES: gives in ic_which the jobs that are meant, if they have that name, whatever the ids say: a constraint
+# for each thousand ranges, since a word may be no longer than 128 KiB. Empty if the queue does not have them (any more).
+ic_ours() {
+  ic_which=
   ic_got=$(condor_q "$2" -af IntercedeName 2>&1) || { printf '%s\n' "$ic_got"; return 1; }
   [ -n "$ic_got" ] || return 0
   if printf '%s\n' "$ic_got" | grep -qvxF -e "$1"; then
     echo "the job of that number is not $1"
     return 3
   fi
-  ic_ids=$(printf '%s\n' "$3" | awk -F, '{ for (i = 1; i <= NF; i++) { split($i, e, "-"); if (!(2 in e)) e[2] = e[1]
-    printf "%sProcId >= %d && ProcId <= %d", (i > 1 ? " || " : ""), e[1], e[2]; split("", e) } }')
-  $ic_do "IntercedeName == \"$1\" && ClusterId == $2 && ($ic_ids)"
+  ic_which=$(printf '%s\n' "$3" | ic_n=$1 ic_c=$2 awk -F, '
+    { for (i = 1; i <= NF; i++) { m = split($i, e, "-")
+      printf "%sProcId >= %d && ProcId <= %d", (i % 1000 == 1 ? begin : " || "), e[1], e[m]
+      if (i % 1000 == 0 || i == NF) print ")" } }
+    BEGIN { begin = "IntercedeName == \"" ENVIRON["ic_n"] "\" && ClusterId == " ENVIRON["ic_c"] " && (" }')
+}
+# COMMAND MORE: orders something for those jobs; it fails if none of them is there (any more), which is no error
+ic_tell() {
+  printf '%s\n' "$ic_which" | while IFS= read -r ic_line; do
+    ic_got=$("$1" -constraint "$ic_line$2" 2>&1 </dev/null) ||
+      case $ic_got in *"ouldn't find"*) ;; *) printf '%s\n' "$ic_got"; exit 1 ;; esac
+  done
 }
 ic_cancel() { # NAME TAG RANGES CLUSTER RANGES
-  ic_t=$2 ic_r=$3 ic_do=ic_end
-  ic_order "$1" "$4" "$5"
+  ic_ours "$1" "$4" "$5" || return
+  [ -z "$ic_which" ] || { mark "$2" "$3" && ic_tell condor_rm ''; }
 }
-# it fails if none of them is there (any more)
-ic_tell() {
-  ic_got=$("$@" 2>&1) || case $ic_got in *"ouldn't find"*) ;; *) printf '%s\n' "$ic_got"; return 1 ;; esac
-}
-ic_end() { mark "$ic_t" "$ic_r" && ic_tell condor_rm -constraint "$1"; }
-ic_free() { ic_tell condor_release -constraint "$1 && JobStatus == 5"; }
 ic_release() { # NAME CLUSTER RANGES
-  ic_do=ic_free
-  ic_order "$@"
+  ic_ours "$@" || return
+  [ -z "$ic_which" ] || ic_tell condor_release ' && JobStatus == 5'
 }
 # TAG: whether files may be put into its directories
 ic_safe() { present "$1" && [ ! -L "$1/back" ] && [ ! -L "$1/c" ] && [ ! -L "$1/secrets" ] && [ ! -L .new ]; }
