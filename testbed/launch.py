@@ -1,10 +1,12 @@
 """Bringing stacks up, finding those that are up, and clearing away what killed runs left behind."""
 
+import io
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from testbed.state import (
     leftovers,
     new_run_id,
     parse_containers,
+    private_dir,
     process_owner,
     run_of,
     runs_dir,
@@ -90,32 +93,62 @@ def start(
 def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path, owner: str) -> Stack:
     described = {LABEL: state.run, OWNER_LABEL: owner, STATE_LABEL: str(directory.parent), ROOT_LABEL: str(runs_dir())}
     labels = [part for name, value in described.items() for part in ("--label", f"{name}={value}")]
+    if spec.announces:
+        state = replace(state, port=_unused_port())
     if state.network:
         engine.run("network", "create", *labels, state.network)
     if spec.layout.shared:
         engine.run("volume", "create", *labels, state.network)
     for node in spec.layout.nodes:
         engine.run("run", "--detach", *labels, *_run_options(spec, state, node), state.image, timeout=READY_TIMEOUT)
-    published = engine.run("port", state.containers[spec.layout.door], "22/tcp", check=False).stdout.decode().split()
-    # A container that has ended already publishes nothing: provisioning it says why
-    port = int(published[0].rpartition(":")[2]) if published else 0
-    stack = Stack(spec, replace(state, ssh_port=port), directory, engine)
+    door = state.containers[spec.layout.door]
+    ssh_port = _published(engine, door, 22)
+    port = _published(engine, door, state.port or spec.port) if spec.port else 0
+    stack = Stack(spec, replace(state, ssh_port=ssh_port, port=port), directory, engine)
     _provision(engine, stack)
-    _wait_for_sshd(port)
+    if spec.given:
+        _take(stack)
+    _wait_for_sshd(ssh_port)
     # Last: whoever sees it may use the stack
     stack.state.save(directory)
     return stack
+
+
+def _unused_port() -> int:
+    """Pick a port of this host; should somebody take it first, the stack does not come up."""
+    with socket.create_server((HOST, 0)) as unused:
+        return unused.getsockname()[1]
+
+
+def _published(engine: Engine, container: str, port: int) -> int:
+    """Say where a port is published; 0 of a container that has ended already: provisioning it says why."""
+    said = engine.run("port", container, f"{port}/tcp", check=False).stdout.decode().split()
+    return int(said[0].rpartition(":")[2]) if said else 0
+
+
+def _take(stack: Stack) -> None:
+    """Copy what the system's clients need out of the container; only this user can read it."""
+    packed = stack.exec(["tar", "-C", stack.spec.given, "-c", "."]).stdout
+    private_dir(stack.given)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(stack.given, filter="data")
+    for path in stack.given.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o600)
 
 
 def _run_options(spec: StackSpec, state: StackState, node: str) -> list[str]:
     layout = spec.layout
     options = ["--name", state.containers[node], "--hostname", node, "--tmpfs", "/small:size=1m,mode=1777"]
     told = {"TESTBED_SHAPE": spec.shape, "TESTBED_ROLE": layout.nodes[node], "TESTBED_SHARED": layout.shared}
+    told |= {"TESTBED_PORT": str(state.port)} if state.port else {}
     options += [part for name, value in told.items() for part in ("--env", f"{name}={value}")]
     if state.network:
         options += ["--network", state.network, "--network-alias", node]
     if node == layout.door:
         options += ["--publish", f"{HOST}::22"]
+    if node == layout.door and spec.port:
+        options += ["--publish", f"{HOST}:{state.port or ''}:{state.port or spec.port}"]
     if layout.shared:
         options += ["--volume", f"{state.network}:{layout.shared}"]
     if layout.shared != "/home":

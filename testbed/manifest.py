@@ -19,6 +19,9 @@ REPOSITORY = HERE.parent
 # Extras of the library that its tests need inside a container, where it has them
 EXTRAS = ("ssh", "testing")
 
+# What a shape may say in place of its system
+OF_SYSTEM = {"scheme", "daemons", "port", "given", "announces"}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -71,8 +74,11 @@ class StackSpec:
         suite: The Debian release the image is built from.
         version: What the system must say that it is.
         shape: The configuration; "plain" unless the manifest says otherwise.
-        scheme: What follows `ssh+` in the URL.
+        scheme: What follows `ssh+` in the URL, or the URL's own scheme if it is reached without SSH.
         daemons: What may be stopped, started, frozen and thawed.
+        port: Where the system itself listens, inside; 0 if it is reached over SSH alone.
+        given: The directory inside with what its clients need; empty if there is none.
+        announces: Whether its daemons tell clients their port, so that it has one number inside and outside.
         moves: Whether the release is still being made, so that another version is reported and no failure.
         inside: Whether its Python is new enough for a suite of tests to run in it.
         layout: Its containers.
@@ -85,6 +91,9 @@ class StackSpec:
     shape: str
     scheme: str
     daemons: tuple[str, ...]
+    port: int = 0
+    given: str = ""
+    announces: bool = False
     moves: bool = False
     inside: bool = False
     layout: Layout = field(default_factory=Layout)
@@ -108,7 +117,10 @@ def _parse_stack(name: str, entry: dict[str, Any], systems: dict[str, dict[str, 
     try:
         system = systems[entry["system"]]
         fields: dict[str, Any] = {"shape": "plain"} | entry
-        layout = Layout(**system.get("shapes", {}).get(fields["shape"], {}))
+        shape = system.get("shapes", {}).get(fields["shape"], {})
+        layout = Layout(**{key: value for key, value in shape.items() if key not in OF_SYSTEM})
+        system = system | {key: value for key, value in shape.items() if key in OF_SYSTEM}
+        fields |= {key: system[key] for key in ("port", "given", "announces") if key in system}
         return StackSpec(name=name, scheme=system["scheme"], daemons=tuple(system["daemons"]), layout=layout, **fields)
     except (KeyError, TypeError, ValueError) as error:
         raise TestbedError(f"the manifest's stack {name!r} is wrong: {error}") from error
