@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
 __all__ = [
+    "BearerToken",
+    "CondorToken",
     "Credential",
     "CredentialProvider",
     "CredentialRequest",
@@ -30,6 +32,7 @@ __all__ = [
     "SSHPassword",
     "SSHPrivateKey",
     "StaticCredentials",
+    "X509Proxy",
 ]
 
 
@@ -69,7 +72,29 @@ class SSHAnswers(_Secret):
     answers: tuple[SecretStr, ...]
 
 
-Credential: TypeAlias = SSHPrivateKey | SSHPassword | SSHAnswers
+class BearerToken(_Secret):
+    """A token that says who one is and what one may do: WLCG's, or a SciToken."""
+
+    token: SecretStr
+
+
+class CondorToken(_Secret):
+    """An IDTOKEN, which HTCondor itself signs."""
+
+    token: SecretStr
+
+
+class X509Proxy(_Secret):
+    """A certificate with its key and, of a proxy, the certificates that lead to the user's.
+
+    Attributes:
+        pem: All of them in PEM, the one that counts first.
+    """
+
+    pem: SecretBytes
+
+
+Credential: TypeAlias = SSHPrivateKey | SSHPassword | SSHAnswers | BearerToken | CondorToken | X509Proxy
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,196 @@
+"""The library's side: one worker process for an address and a credential, asked one thing at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from intercede.answers import Counters
+from intercede.errors import (
+    AuthenticationFailed,
+    CommandError,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    ParseError,
+)
+from intercede.htcondor_ce.credential import configuration, write_credential
+from intercede.htcondor_ce.protocol import HEAD, Failure, Kind, decode_answer, frame, length_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from intercede.credentials import Credential
+    from intercede.errors import IntercedeError
+    from intercede.htcondor_ce.protocol import Request
+
+__all__ = ["RemoteSchedd"]
+
+T = TypeVar("T")
+WORKER = ("-P", "-m", "intercede.htcondor_ce.worker")
+
+
+class _Worker:
+    """One process; its directory is private, and goes with it."""
+
+    def __init__(self, directory: Path, process: asyncio.subprocess.Process) -> None:
+        self.directory = directory
+        self.process = process
+
+    async def ask(self, request: Request[T]) -> Any:
+        """Send a request and wait for its answer.
+
+        Raises:
+            EOFError: The process has ended.
+        """
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None  # noqa: S101 - both are pipes
+        assert stdout is not None  # noqa: S101
+        # a process that ended may have said why
+        with contextlib.suppress(ConnectionError):
+            stdin.write(frame(request))
+            await stdin.drain()
+        head = await stdout.readexactly(HEAD)
+        return decode_answer(await stdout.readexactly(length_of(head)))
+
+    async def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+
+
+class RemoteSchedd:
+    """A schedd of somebody else, through the collector in front of it.
+
+    Construction does no input or output. The worker is started when something is asked, replaced when the credential is
+    another one, and ended when it does not answer in time. No call holds up the event loop, or another `RemoteSchedd`.
+
+    Args:
+        address: `host:port` of its collector. A certificate is checked against the host's name: an IP address has none.
+        ca_file: Whose certificates to trust; with `ca_directory` empty as well, those that this Python trusts.
+        ca_directory: Whose else.
+        time_limit: Seconds for one request, the start of a worker included.
+        worker: What the interpreter is told to run.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        ca_file: str = "",
+        ca_directory: str = "",
+        time_limit: float = 60,
+        worker: Sequence[str] = WORKER,
+    ) -> None:
+        self.address = address
+        self.counters = Counters()
+        self._trust = (ca_file, ca_directory)
+        self._limit = time_limit
+        self._words = tuple(worker)
+        self._worker: _Worker | None = None
+        self._credential: Credential | None = None
+        self._turn = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"RemoteSchedd({self.address!r})"
+
+    async def ask(self, request: Request[T], credential: Credential | None) -> T:
+        """Ask one thing, in the name of a credential.
+
+        Raises:
+            AuthenticationFailed: The daemon does not take the credential, or it does not allow this; nothing was done.
+            ConnectFailed: No daemon answers there; nothing was done.
+            CommandError: The daemon refused, in its own words.
+            ConnectionLost: There was no answer in time: it may have been done.
+            ConfigurationError: The bindings are not installed.
+        """
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._limit):
+                    worker = await self._ready(credential)
+                    self.counters.commands += 1
+                    answer = await worker.ask(request)
+            except TimeoutError:
+                await self._end()
+                raise ConnectionLost(self._asked(request), f"no answer within {self._limit:g} s") from None
+            except EOFError:
+                await self._end()
+                raise ConnectionLost(self._asked(request), "the process that asked has ended") from None
+            except BaseException:
+                # its answer, when it comes, would be taken for that of the next request
+                await asyncio.shield(self._end())
+                raise
+        if isinstance(answer, Failure):
+            raise self._error(request, answer)
+        try:
+            return request.read(answer)
+        except (TypeError, ValueError) as error:
+            raise ParseError(self._asked(request), str(error), text=str(answer)) from error
+
+    async def aclose(self) -> None:
+        """End the worker; idempotent. Another request starts one again."""
+        async with self._turn:
+            await self._end()
+
+    async def _ready(self, credential: Credential | None) -> _Worker:
+        """The worker of that credential."""
+        if self._worker is not None and (self._credential != credential or self._worker.process.returncode is not None):
+            await self._end()
+        if self._worker is None:
+            directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="intercede-"))
+            try:
+                process = await self._start(directory, credential)
+            except BaseException:
+                shutil.rmtree(directory, ignore_errors=True)
+                raise
+            self._worker, self._credential = _Worker(directory, process), credential
+            self.counters.connections += 1
+        return self._worker
+
+    async def _start(self, directory: Path, credential: Credential | None) -> asyncio.subprocess.Process:
+        settings = await asyncio.to_thread(write_credential, directory, credential)
+        settings |= configuration(directory, *self._trust)
+        environment = {f"_condor_{name}": value for name, value in settings.items()}
+        environment |= {"CONDOR_CONFIG": "ONLY_ENV", "HOME": str(directory), "LC_ALL": "C", "TZ": "UTC0"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._words,
+            str(directory),
+            self.address,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment,
+            cwd=directory,
+            start_new_session=True,
+        )
+
+    async def _end(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.end()
+
+    def _asked(self, request: Request[Any]) -> str:
+        return f"{type(request).__name__} at {self.address}"
+
+    def _error(self, request: Request[Any], failure: Failure) -> IntercedeError:
+        asked = self._asked(request)
+        match failure.kind:
+            case Kind.MISSING:
+                advice = "pip install 'intercede[htcondor]'."
+                return ConfigurationError("HTCondor's Python bindings", failure.said, advice)
+            case Kind.DENIED:
+                advice = "Is the credential fresh, meant for this host, and does it allow this?"
+                return AuthenticationFailed(asked, failure.said, advice)
+            case Kind.UNREACHED:
+                return ConnectFailed(asked, failure.said)
+            case Kind.FAILED:
+                return CommandError(asked, failure.said)

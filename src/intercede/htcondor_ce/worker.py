@@ -1,0 +1,196 @@
+"""The worker process: the only place that imports HTCondor's bindings.
+
+They hold the interpreter's lock for whole calls, up to a minute where a daemon never answers, and a session with a
+daemon is used again whatever credential is configured later. So a worker serves one address with one credential, and
+the library ends it when it is late.
+
+Its directory and the address are its arguments, its configuration is its environment (`credential.py`), requests come
+on stdin. It ends at the end of stdin and removes the directory, for then nobody else may be left to do so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from intercede.htcondor_ce.protocol import (
+    Act,
+    Ad,
+    Failure,
+    History,
+    Identify,
+    Kind,
+    Query,
+    Request,
+    Retrieve,
+    Submit,
+    classify,
+    decode_request,
+    frame,
+    read_frame,
+    reason_in,
+)
+
+__all__ = ["main"]
+
+
+class Schedd:
+    """The schedd behind an address.
+
+    Args:
+        bindings: The modules `htcondor2` and `classad2`.
+        address: The collector's, `host:port`.
+    """
+
+    def __init__(self, bindings: tuple[Any, Any], address: str) -> None:
+        self._htcondor, self._classad = bindings
+        self._address = address
+        self._ad: Any = None
+
+    def perform(self, request: Request[Any]) -> Any:
+        """Carry out a request; gives what goes into its answer."""
+        doing = {Identify: self._identify, Query: self._query, History: self._query, Submit: self._submit,
+                 Act: self._act, Retrieve: self._retrieve}  # fmt: skip
+        return doing[type(request)](request)
+
+    def forget(self) -> bool:
+        """Ask the collector again where the schedd is: a restarted one is elsewhere. Whether that was known at all."""
+        known, self._ad = self._ad is not None, None
+        return known
+
+    def _located(self) -> Any:
+        if self._ad is None:
+            schedds = self._htcondor.Collector(self._address).locateAll(self._htcondor.DaemonType.Schedd)
+            host = self._address.rpartition(":")[0]
+            chosen = [each for each in schedds if each["Name"] == host] or list(schedds)
+            if len(chosen) != 1:
+                names = ", ".join(str(each["Name"]) for each in chosen)
+                raise RuntimeError(f"{self._address} has several schedds: {names}" if names else "it knows no schedd")
+            self._ad = chosen[0]
+        return self._ad
+
+    def _schedd(self) -> Any:
+        return self._htcondor.Schedd(self._located())
+
+    def _identify(self, request: Identify) -> str:
+        del request
+        return self._htcondor.ping(self._located(), "WRITE")["MyRemoteUserName"]
+
+    def _query(self, request: Query) -> list[Ad]:
+        schedd = self._schedd()
+        ask = schedd.history if isinstance(request, History) else schedd.query
+        return [self._plain(ad, request.attributes) for ad in ask(request.constraint, list(request.attributes))]
+
+    def _plain(self, ad: Any, attributes: tuple[str, ...]) -> Ad:
+        found: Ad = dict.fromkeys(attributes)
+        for name in attributes:
+            value = ad.get(name)
+            if isinstance(value, self._classad.ExprTree):
+                value = str(value)
+            # the enumeration of `undefined` and `error` is an integer to isinstance
+            if type(value) in {str, int, float, bool}:
+                found[name] = value
+        return found
+
+    def _submit(self, request: Submit) -> tuple[int, int, str]:
+        schedd = self._schedd()
+        description = self._htcondor.Submit("\n".join(request.lines))
+        result = schedd.submit(description, spool=True, itemdata=iter(request.items))
+        complaint = ""
+        try:
+            schedd.spool(result)
+        except self._htcondor.HTCondorException as error:
+            # they are queued, and wait for their files
+            complaint = str(error) or "their files could not be sent"
+        return result.cluster(), result.num_procs(), complaint
+
+    def _act(self, request: Act) -> int:
+        action = getattr(self._htcondor.JobAction, request.action)
+        # a reason that is no tuple gets lost
+        answer = self._schedd().act(action, request.constraint, (request.reason, 0))
+        if answer["TotalPermissionDenied"]:
+            raise PermissionError(f"SECMAN:2010: {answer['TotalPermissionDenied']} of the jobs are somebody else's")
+        return answer["TotalSuccess"]
+
+    def _retrieve(self, request: Retrieve) -> dict[str, str]:
+        schedd = self._schedd()
+        refused: dict[str, str] = {}
+        for job, directory in request.directories.items():
+            try:
+                # files go where the submitting client was, unless that is changed
+                schedd.edit([job], "SUBMIT_Iwd", self._classad.quote(directory))
+            except self._htcondor.HTCondorException as error:
+                if classify(str(error)).kind is not Kind.FAILED:
+                    raise
+                refused[job] = str(error)
+        if wanted := [job for job in request.directories if job not in refused]:
+            schedd.retrieve(wanted)
+        return refused
+
+
+class Log:
+    """What the bindings, and the libraries below them, write: their answers tell less."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        for descriptor in (1, 2):
+            os.dup2(self._file.fileno(), descriptor)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        os.lseek(1, 0, os.SEEK_SET)
+        self._file.truncate(0)
+
+    def text(self) -> str:
+        """What was written since."""
+        self._file.seek(0)
+        return self._file.read().decode(errors="replace")
+
+
+def answer(schedd: Schedd, request: Request[Any], log: Log) -> Any:
+    """Carry out a request, and turn whatever goes wrong into a `Failure`."""
+    log.clear()
+    try:
+        return schedd.perform(request)
+    except Exception as error:
+        failure = classify(reason_in(log.text(), str(error)))
+    was_known = schedd.forget()
+    if failure.kind is Kind.UNREACHED and was_known:
+        # nothing was done, and what was known of its address may be old
+        return answer(schedd, request, log)
+    return failure
+
+
+def serve(bindings: tuple[Any, Any], address: str, log: Log, requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests until there are no more."""
+    schedd = Schedd(bindings, address)
+    while (content := read_frame(requests)) is not None:
+        answers.write(frame(answer(schedd, decode_request(content), log)))
+        answers.flush()
+
+
+def main() -> None:
+    """Serve the library that started this process."""
+    directory, address = Path(sys.argv[1]), sys.argv[2]
+    # what the bindings print must not be taken for an answer
+    answers = os.fdopen(os.dup(1), "wb")
+    log = Log(directory / "log")
+    try:
+        import classad2
+        import htcondor2
+    except ImportError as error:
+        answers.write(frame(Failure(Kind.MISSING, str(error))))
+        answers.flush()
+        return
+    htcondor2.enable_debug()
+    try:
+        serve((htcondor2, classad2), address, log, sys.stdin.buffer, answers)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""The library's side of the worker process, with workers that need no bindings, and what is read from answers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intercede.credentials import BearerToken, CondorToken, SSHPassword, X509Proxy
+from intercede.errors import (
+    AuthenticationFailed,
+    CommandError,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    ParseError,
+)
+from intercede.htcondor_ce.client import RemoteSchedd
+from intercede.htcondor_ce.credential import write_credential
+from intercede.htcondor_ce.protocol import (
+    Act,
+    Failure,
+    History,
+    Identify,
+    Kind,
+    Query,
+    Retrieve,
+    Submit,
+    Submitted,
+    classify,
+    decode_answer,
+    decode_request,
+    frame,
+    read_frame,
+    reason_in,
+)
+
+# Answers as the line ASKED says; its requests are the real ones
+SCRIPT = """
+import json, os, sys, time
+from intercede.htcondor_ce.protocol import Failure, Kind, decode_request, frame, read_frame
+while (content := read_frame(sys.stdin.buffer)) is not None:
+    asked = decode_request(content)
+    answer = {ASKED}
+    sys.stdout.buffer.write(frame(answer))
+    sys.stdout.buffer.flush()
+"""
+ASK = Query("true", ("A",))
+
+
+def schedd(answer: str, **options: Any) -> RemoteSchedd:
+    return RemoteSchedd("ce.example.org:9619", worker=("-c", SCRIPT.replace("{ASKED}", answer)), **options)
+
+
+def token(text: str) -> CondorToken:
+    return CondorToken.model_validate({"token": text})
+
+
+def contents(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
+async def begun(directory: Path) -> None:
+    """Wait for a worker that says that it has begun."""
+    while not list(directory.glob("*/begun")):  # noqa: ASYNC110, ASYNC240 - another process tells
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where workers have their directories."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Identify(),
+        Query("true", ("A", "B")),
+        History("A == 1", ("A",)),
+        Submit(("a = 1",), ({"x": "1"}, {"x": "2"})),
+        Act("Remove", "true", "why"),
+        Retrieve({"1.0": "/there"}),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_request_arrives_as_it_was_sent(request_: Any) -> None:
+    content = read_frame(io.BytesIO(frame(request_)))
+    assert content is not None
+    assert decode_request(content) == request_
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_an_answer_arrives_as_it_was_sent(value: Any) -> None:
+    content = read_frame(io.BytesIO(frame(value)))
+    assert content is not None
+    assert decode_answer(content) == value
+
+
+def test_a_stream_that_ends_has_no_more_frames() -> None:
+    assert read_frame(io.BytesIO(b"")) is None
+    assert read_frame(io.BytesIO(b"\0\0")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "AUTHENTICATE:1003:Failed to authenticate with any method|AUTHENTICATE:1004:Failed to authenticate using SSL"
+            "; Failed communication with collector.",
+            Kind.DENIED,
+        ),
+        ('Failed to connect to schedd, errmsg=SECMAN:2010:Received "DENIED" from server for user alice@x', Kind.DENIED),
+        ("SECMAN:2002:Configuration Problem: The security policy is invalid.", Kind.DENIED),
+        ("attempt to connect to <127.0.0.1:1> failed: Connection refused (connect errno = 111).", Kind.UNREACHED),
+        ("Failed communication with collector.", Kind.UNREACHED),
+        ("Failed to create new cluster.SCHEDD:28:AP user has OS user value x, which is not valid", Kind.FAILED),
+        ("Unable to commit transaction:Modifying attribute SUBMIT_Iwd in nonexistent job 3.0", Kind.FAILED),
+    ],
+)
+def test_what_a_failure_means(text: str, kind: Kind) -> None:
+    assert classify(text) == Failure(kind, text)
+
+
+def test_the_log_knows_more_than_the_exception() -> None:
+    log = (
+        "11/25/26 14:36:16 SECMAN: required authentication with collector ce:1 failed, so aborting command QUERY.\n"
+        "11/25/26 14:36:16 ERROR: AUTHENTICATE:1003:Failed to authenticate with any method\n"
+    )
+    said = "Failed communication with collector."
+    assert reason_in(log, said) == f"AUTHENTICATE:1003:Failed to authenticate with any method; {said}"
+    refused = (
+        "11/25/26 14:36:17 attempt to connect to <127.0.0.1:1> failed: Connection refused (connect errno = 111).\n"
+    )
+    assert reason_in(refused, said).startswith("attempt to connect to <127.0.0.1:1> failed: Connection refused")
+    assert reason_in("", said) == said
+
+
+async def test_answers_are_typed() -> None:
+    ce = schedd("[7, 2, '']")
+    assert await ce.ask(Submit(("a = 1",), ({},)), None) == Submitted(7, 2, "")
+    with pytest.raises(ParseError, match=r"Act at ce\.example\.org:9619"):
+        await ce.ask(Act("Remove", "true", ""), None)
+    await ce.aclose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("MISSING", ConfigurationError),
+        ("DENIED", AuthenticationFailed),
+        ("UNREACHED", ConnectFailed),
+        ("FAILED", CommandError),
+    ],
+)
+async def test_a_failure_is_an_error_with_the_daemon_s_words(kind: str, error: type[Exception]) -> None:
+    ce = schedd(f"Failure(Kind.{kind}, 'its words')")
+    with pytest.raises(error, match="its words"):
+        await ce.ask(ASK, None)
+    await ce.aclose()
+
+
+async def test_another_credential_is_another_process() -> None:
+    ce = schedd("[os.getpid()]")
+    (first,), (again,), (other,), (back,) = [
+        await ce.ask(ASK, token(text)) for text in ("alice", "alice", "bob", "alice")
+    ]
+    assert first == again
+    assert len({first, other, back}) == 3
+    assert ce.counters.connections == 3
+    await ce.aclose()
+
+
+async def test_a_process_that_is_late_is_ended_and_replaced(own_directory: Path) -> None:
+    late = "time.sleep(1000) if asked.constraint == 'late' else [os.getpid()]"
+    ce = schedd(late, time_limit=5)
+    (before,) = await ce.ask(ASK, None)
+    with pytest.raises(ConnectionLost, match="no answer within 5 s"):
+        await ce.ask(Query("late", ()), None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)  # ty: ignore[invalid-argument-type]
+    assert contents(own_directory) == []
+    assert await ce.ask(ASK, None) != [before]
+    await ce.aclose()
+
+
+async def test_a_process_that_ends_is_replaced() -> None:
+    ce = schedd("os._exit(1) if asked.constraint == 'end' else [os.getpid()]")
+    (before,) = await ce.ask(ASK, None)
+    with pytest.raises(ConnectionLost, match="has ended"):
+        await ce.ask(Query("end", ()), None)
+    assert await ce.ask(ASK, None) != [before]
+    await ce.aclose()
+
+
+async def test_the_answer_to_a_cancelled_request_is_given_to_nobody(own_directory: Path) -> None:
+    ce = schedd("(open('begun', 'w'), time.sleep(1000)) if asked.constraint == 'late' else [asked.constraint]")
+    task = asyncio.create_task(ce.ask(Query("late", ()), None))
+    await begun(own_directory)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await ce.ask(Query("next", ()), None) == ["next"]
+    await ce.aclose()
+    assert contents(own_directory) == []
+
+
+async def test_one_that_waits_holds_up_no_other(own_directory: Path) -> None:
+    slow, quick = schedd("(open('begun', 'w'), time.sleep(1000))"), schedd("['quick']")
+    task = asyncio.create_task(slow.ask(ASK, None))
+    await begun(own_directory)
+    assert [await quick.ask(ASK, None) for _ in range(5)] == [["quick"]] * 5
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await slow.aclose()
+    await quick.aclose()
+
+
+async def test_no_secret_is_in_a_command_line_or_an_environment(own_directory: Path) -> None:
+    before = dict(os.environ)
+    words = "[open('/proc/self/cmdline').read(), open('/proc/self/environ').read()]"
+    ce = schedd(words)
+    line, environment = await ce.ask(ASK, token("s3cret"))  # ty: ignore[not-iterable]
+    assert "s3cret" not in f"{line}{environment}"
+    (directory,) = contents(own_directory)
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert (directory / "tokens" / "token").read_text() == "s3cret\n"
+    await ce.aclose()
+    await ce.aclose()
+    assert contents(own_directory) == []
+    assert dict(os.environ) == before
+
+
+async def test_nothing_of_the_caller_s_environment_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_condor_SEC_TOKEN_DIRECTORY", "/somebody/elses")
+    monkeypatch.setenv("BEARER_TOKEN", "somebody else's")
+    ce = schedd("[dict(os.environ)]")
+    (variables,) = await ce.ask(ASK, None)
+    assert "BEARER_TOKEN" not in variables
+    assert "/somebody/elses" not in variables.values()
+    await ce.aclose()
+
+
+@pytest.mark.parametrize(
+    ("credential", "methods", "file"),
+    [
+        (token("x"), "IDTOKENS", "tokens/token"),
+        (BearerToken.model_validate({"token": "x"}), "SCITOKENS", "scitoken"),
+        (X509Proxy.model_validate({"pem": b"x"}), "SSL", "proxy"),
+    ],
+)
+def test_a_credential_is_a_file_of_its_owner_alone(tmp_path: Path, credential: Any, methods: str, file: str) -> None:
+    settings = write_credential(tmp_path, credential)
+    assert settings["SEC_CLIENT_AUTHENTICATION_METHODS"] == methods
+    assert ((tmp_path / file).stat().st_mode & 0o777, (tmp_path / file).read_text()) == (0o600, "x\n")
+    assert "x\n" not in settings.values()
+
+
+def test_a_credential_of_another_system(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="SSHPassword"):
+        write_credential(tmp_path, SSHPassword.model_validate({"password": "x"}))
