@@ -6,8 +6,7 @@ import asyncio
 import io
 import os
 import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -41,6 +40,9 @@ from intercede.htcondor_ce.protocol import (
     read_frame,
     reason_in,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Answers as the line ASKED says; its requests are the real ones
 SCRIPT = """
@@ -114,8 +116,8 @@ def test_a_stream_that_ends_has_no_more_frames() -> None:
     ("text", "kind"),
     [
         (
-            "AUTHENTICATE:1003:Failed to authenticate with any method|AUTHENTICATE:1004:Failed to authenticate using SSL"
-            "; Failed communication with collector.",
+            "AUTHENTICATE:1003:Failed to authenticate with any method|AUTHENTICATE:1004:Failed to authenticate using "
+            "SSL; Failed communication with collector.",
             Kind.DENIED,
         ),
         ('Failed to connect to schedd, errmsg=SECMAN:2010:Received "DENIED" from server for user alice@x', Kind.DENIED),

@@ -117,11 +117,15 @@ class Schedd:
 
     def _retrieve(self, request: Retrieve) -> dict[str, str]:
         schedd = self._schedd()
-        refused: dict[str, str] = {}
-        for job, directory in request.directories.items():
+        clusters = ",".join(dict.fromkeys(job.partition(".")[0] for job in request.directories))
+        known = schedd.query(f"member(ClusterId, {{{clusters}}})", ["ClusterId", "ProcId"])
+        # 23.9.6 takes an attribute of a job that never was, and gives no file without a word
+        there = {f"{ad['ClusterId']}.{ad['ProcId']}" for ad in known}
+        refused = {job: "it is not in the queue" for job in request.directories if job not in there}
+        for job in request.directories.keys() - refused:
             try:
                 # files go where the submitting client was, unless that is changed
-                schedd.edit([job], "SUBMIT_Iwd", self._classad.quote(directory))
+                schedd.edit([job], "SUBMIT_Iwd", self._classad.quote(request.directories[job]))
             except self._htcondor.HTCondorException as error:
                 if classify(str(error)).kind is not Kind.FAILED:
                     raise
