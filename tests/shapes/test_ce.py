@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from intercede.answers import JobState
 from intercede.credentials import BearerToken, CondorToken, X509Proxy
 from intercede.errors import AuthenticationFailed, CommandError, ConnectFailed, ConnectionLost
 from intercede.htcondor_ce.client import RemoteSchedd
-from intercede.htcondor_ce.protocol import Act, History, Identify, Query, Retrieve, Submit
+from intercede.htcondor_ce.jobs import ATTRIBUTES, observe, observe_past
+from intercede.htcondor_ce.protocol import Act, Edit, History, Identify, Query, Retrieve, Submit
 from testbed.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from intercede.htcondor_ce.protocol import Ad
+    from intercede.workarea.scheduler import Observation
     from testbed.stack import Stack
 
 STACKS = [name for name, spec in load_manifest().items() if (spec.system, spec.shape) == ("htcondor", "ce")]
@@ -68,6 +71,14 @@ class Client:
                 if found and {each["JobStatus"] for each in found} == {status}:
                     return found
                 await asyncio.sleep(0.5)
+
+    async def past(self, cluster: int) -> list[Observation]:
+        """What the history says, once it says anything."""
+        asked = History(f"ClusterId == {cluster}", ATTRIBUTES)
+        async with asyncio.timeout(PATIENCE):
+            while not (found := await self.schedd.ask(asked, self.token("alice"))):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.5)
+        return [observe_past(each) for each in found]
 
     async def order(self, action: str, cluster: int, user: str = "alice") -> int:
         return await self.schedd.ask(Act(action, f"ClusterId == {cluster}", "a test"), self.token(user))
@@ -142,25 +153,59 @@ async def test_files_go_there_and_come_back_as_often_as_wanted(client: Client, t
     # of a job of somebody else's nothing is had
     theirs = await client.schedd.ask(Retrieve({f"{cluster}.0": str(tmp_path / "theirs")}), client.token("bob"))
     assert list(theirs) == [f"{cluster}.0"]
-    assert not (tmp_path / "theirs" / "out").is_file()  # noqa: ASYNC240
+    assert not (tmp_path / "theirs" / "out").is_file()
     # what anybody may read of a job
     for each in await client.jobs(cluster, "Environment", "Arguments", "Args", "In", "Cmd"):
         assert not [value for value in each.values() if isinstance(value, str) and "secret" in value]
     assert await client.order("Remove", cluster) == 3
 
 
-async def test_of_what_has_left_the_queue_there_is_history_and_no_output(client: Client, tmp_path: Path) -> None:
+async def test_what_was_let_go_is_in_the_history_and_has_no_output(client: Client, tmp_path: Path) -> None:
     cluster = await client.submit("exit 5", [{"secret": ""}])
     await client.reached(cluster, 4)
-    assert await client.order("Remove", cluster) == 1
-    asked = History(f"ClusterId == {cluster}", ("ProcId", "JobStatus", "ExitCode", "Nonsense"))
-    async with asyncio.timeout(PATIENCE):
-        while not (past := await client.schedd.ask(asked, client.token("alice"))):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.5)
-    assert past == [{"ProcId": 0, "JobStatus": 3, "ExitCode": 5, "Nonsense": None}]
+    mine = f"ClusterId == {cluster}"
+    let_go = Edit(mine, "LeaveJobInQueue", "false")
+    with pytest.raises(CommandError, match="edit"):
+        await client.schedd.ask(let_go, client.token("bob"))
+    assert await client.schedd.ask(let_go, client.token("alice")) == 1
+    (past,) = await client.past(cluster)
+    assert (past.state, past.word, past.exit_code) == (JobState.FAILED, "Completed", 5)
+    asked = History(mine, ("ProcId", "JobStatus", "Nonsense"))
+    assert await client.schedd.ask(asked, client.token("alice")) == [{"ProcId": 0, "JobStatus": 4, "Nonsense": None}]
     assert await client.jobs(cluster) == []
     gone = await client.schedd.ask(Retrieve({f"{cluster}.0": str(tmp_path)}), client.token("alice"))
     assert gone == {f"{cluster}.0": "it is not in the queue"}
+    assert await client.schedd.ask(let_go, client.token("alice")) == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "exit_code", "signal"),
+    [
+        ("exit 0", JobState.SUCCEEDED, 0, None),
+        ("exit 7", JobState.FAILED, 7, None),
+        ("kill -9 $$", JobState.FAILED, None, 9),
+    ],
+)
+async def test_how_a_job_ended(
+    client: Client, script: str, state: JobState, exit_code: int | None, signal: int | None
+) -> None:
+    cluster = await client.submit(script, [{"secret": ""}])
+    await client.reached(cluster, 4)
+    (ended,) = map(observe, await client.jobs(cluster, *ATTRIBUTES))
+    assert (ended.state, ended.exit_code, ended.signal) == (state, exit_code, signal)
+    assert ended.submitted is not None
+    assert ended.ended is not None
+    assert ended.ended >= ended.submitted
+    await client.order("Remove", cluster)
+
+
+async def test_a_job_that_is_removed_while_it_runs(client: Client) -> None:
+    cluster = await client.submit("sleep 300", [{"secret": ""}])
+    await client.reached(cluster, 2)
+    assert await client.order("Remove", cluster) == 1
+    (past,) = await client.past(cluster)
+    assert (past.state, past.word, past.exit_code) == (JobState.CANCELLED, "Removed", None)
+    assert "by user alice" in past.detail
 
 
 async def test_orders(client: Client) -> None:
@@ -169,7 +214,8 @@ async def test_orders(client: Client) -> None:
     with pytest.raises(AuthenticationFailed, match="somebody else"):
         await client.order("Remove", cluster, "bob")
     assert await client.order("Hold", cluster) == 1
-    assert (await client.reached(cluster, 5))[0]["HoldReasonCode"] == 1
+    (held,) = map(observe, await client.jobs(cluster, *ATTRIBUTES))
+    assert (held.state, held.reason, held.detail) == (JobState.HELD, None, "held (1): a test (by user alice)")
     assert await client.order("Release", cluster) == 1
     assert await client.order("Remove", cluster) == 1
     assert await client.order("Remove", 999_999) == 0

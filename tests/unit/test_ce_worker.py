@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import tempfile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,7 @@ from intercede.htcondor_ce.client import RemoteSchedd
 from intercede.htcondor_ce.credential import write_credential
 from intercede.htcondor_ce.protocol import (
     Act,
+    Edit,
     Failure,
     History,
     Identify,
@@ -39,7 +41,9 @@ from intercede.htcondor_ce.protocol import (
     frame,
     read_frame,
     reason_in,
+    refused_submission,
 )
+from intercede.htcondor_ce.worker import Log, Schedd, answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +94,7 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         History("A == 1", ("A",)),
         Submit(("a = 1",), ({"x": "1"}, {"x": "2"})),
         Act("Remove", "true", "why"),
+        Edit("true", "A", "1"),
         Retrieve({"1.0": "/there"}),
     ],
     ids=lambda each: type(each).__name__,
@@ -132,6 +137,97 @@ def test_what_a_failure_means(text: str, kind: Kind) -> None:
     assert classify(text) == Failure(kind, text)
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Failed to connect to schedd, errmsg=", Kind.UNREACHED),
+        ('Failed to connect to schedd, errmsg=SECMAN:2010:Received "DENIED" from server for user a@x', Kind.DENIED),
+        ("Failed to create new cluster.", Kind.FAILED),
+        ("Unable to commit transaction, ", Kind.UNKNOWN),
+        ("Unable to commit transaction, Failed to connect", Kind.UNKNOWN),
+    ],
+)
+def test_what_is_known_of_a_submission_that_failed(said: str, kind: Kind) -> None:
+    assert refused_submission(said) == Failure(kind, said)
+
+
+class Bindings:
+    """As much of the bindings as one schedd needs, which fails as it is told."""
+
+    class DaemonType:
+        Schedd = 1
+
+    def __init__(self, *failures: str, spool: str = "") -> None:
+        self.failures = list(failures)
+        self.spool = spool
+        self.located = self.submitted = 0
+
+    def Collector(self, address: str) -> Bindings:  # noqa: N802 - their names
+        assert address == "ce:1"
+        return self
+
+    def Schedd(self, ad: dict[str, str]) -> Any:  # noqa: N802
+        del ad
+        bindings = self
+
+        class Found:
+            def submit(self, *_args: Any, **_more: Any) -> Any:
+                bindings.submitted += 1
+                if bindings.failures and (said := bindings.failures.pop(0)):
+                    raise OSError(said)
+                return SimpleNamespace(cluster=lambda: 5, num_procs=lambda: 1)
+
+            def spool(self, _result: Any) -> None:
+                if bindings.spool:
+                    raise OSError(bindings.spool)
+
+        return Found()
+
+    def Submit(self, text: str) -> str:  # noqa: N802
+        return text
+
+    def locateAll(self, _kind: int) -> list[dict[str, str]]:  # noqa: N802
+        self.located += 1
+        return [{"Name": "ce"}]
+
+
+class NoLog(Log):
+    def __init__(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+    def text(self) -> str:
+        return "attempt to connect to <[::1]:1> failed: Connection refused"
+
+
+SUBMIT = Submit(("a = 1",), ({},))
+
+
+@pytest.mark.parametrize(("failure", "kind"), [("Unable to commit transaction, ", Kind.UNKNOWN), ("no", Kind.FAILED)])
+def test_a_submission_is_not_repeated_whatever_the_log_says(failure: str, kind: Kind) -> None:
+    bindings = Bindings(failure)
+    said = answer(Schedd((bindings, None), "ce:1"), SUBMIT, NoLog())
+    assert said == Failure(kind, failure)
+    assert bindings.submitted == 1
+
+
+def test_a_schedd_that_moved_is_looked_for_once() -> None:
+    away = "Failed to connect to schedd, errmsg="
+    bindings = Bindings("", away, "", away, away, away)
+    schedd = Schedd((bindings, None), "ce:1")
+    said = [answer(schedd, SUBMIT, NoLog()) for _ in range(4)]
+    # the third one found it away, again where the collector said that it is, and the fourth knew of no place
+    assert said == [(5, 1, ""), (5, 1, ""), Failure(Kind.UNREACHED, away), Failure(Kind.UNREACHED, away)]
+    assert (bindings.located, bindings.submitted) == (4, 6)
+
+
+def test_jobs_whose_files_were_not_sent_are_queued() -> None:
+    bindings = Bindings(spool="disk full")
+    assert answer(Schedd((bindings, None), "ce:1"), SUBMIT, NoLog()) == (5, 1, "disk full")
+
+
 def test_the_log_knows_more_than_the_exception() -> None:
     log = (
         "11/25/26 14:36:16 SECMAN: required authentication with collector ce:1 failed, so aborting command QUERY.\n"
@@ -161,6 +257,7 @@ async def test_answers_are_typed() -> None:
         ("DENIED", AuthenticationFailed),
         ("UNREACHED", ConnectFailed),
         ("FAILED", CommandError),
+        ("UNKNOWN", ConnectionLost),
     ],
 )
 async def test_a_failure_is_an_error_with_the_daemon_s_words(kind: str, error: type[Exception]) -> None:
@@ -231,7 +328,7 @@ async def test_no_secret_is_in_a_command_line_or_an_environment(own_directory: P
     before = dict(os.environ)
     words = "[open('/proc/self/cmdline').read(), open('/proc/self/environ').read()]"
     ce = schedd(words)
-    line, environment = await ce.ask(ASK, token("s3cret"))  # ty: ignore[not-iterable]
+    line, environment = await ce.ask(ASK, token("s3cret"))
     assert "s3cret" not in f"{line}{environment}"
     (directory,) = contents(own_directory)
     assert directory.stat().st_mode & 0o777 == 0o700

@@ -36,6 +36,10 @@ T = TypeVar("T")
 WORKER = ("-P", "-m", "intercede.htcondor_ce.worker")
 
 
+def _private_directory() -> Path:
+    return Path(tempfile.mkdtemp(prefix="intercede-"))
+
+
 class _Worker:
     """One process; its directory is private, and goes with it."""
 
@@ -108,7 +112,7 @@ class RemoteSchedd:
             AuthenticationFailed: The daemon does not take the credential, or it does not allow this; nothing was done.
             ConnectFailed: No daemon answers there; nothing was done.
             CommandError: The daemon refused, in its own words.
-            ConnectionLost: There was no answer in time: it may have been done.
+            ConnectionLost: There was no answer, or none that tells: it may have been done.
             ConfigurationError: The bindings are not installed.
         """
         async with self._turn:
@@ -144,7 +148,7 @@ class RemoteSchedd:
         if self._worker is not None and (self._credential != credential or self._worker.process.returncode is not None):
             await self._end()
         if self._worker is None:
-            directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="intercede-"))
+            directory = await asyncio.to_thread(_private_directory)
             try:
                 process = await self._start(directory, credential)
             except BaseException:
@@ -194,3 +198,5 @@ class RemoteSchedd:
                 return ConnectFailed(asked, failure.said)
             case Kind.FAILED:
                 return CommandError(asked, failure.said)
+            case Kind.UNKNOWN:
+                return ConnectionLost(asked, failure.said)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from enum import StrEnum
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 __all__ = [
-    "Act", "Ad", "Failure", "History", "Identify", "Kind", "Query", "Request", "Retrieve", "Submit", "Submitted",
-    "classify", "decode_answer", "decode_request", "frame", "length_of", "read_frame", "reason_in",
+    "Act", "Ad", "Edit", "Failure", "History", "Identify", "Kind", "Query", "Request", "Retrieve", "Submit",
+    "Submitted", "classify", "decode_answer", "decode_request", "frame", "length_of", "read_frame", "reason_in",
+    "refused_submission",
 ]  # fmt: skip
 
 Ad: TypeAlias = dict[str, str | int | float | bool | None]
@@ -30,6 +31,7 @@ class Kind(StrEnum):
     DENIED = "DENIED"  # the daemon does not take who we are, or does not let us: nothing was done
     UNREACHED = "UNREACHED"  # no connection: nothing was done
     FAILED = "FAILED"  # the daemon, or the bindings, said no
+    UNKNOWN = "UNKNOWN"  # it may have been done
 
 
 class Failure(NamedTuple):
@@ -134,6 +136,25 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """Give jobs another value of an attribute: with `LeaveJobInQueue` false an ended one goes to the history.
+
+    Attributes:
+        constraint: Which jobs.
+        attribute: Its name.
+        value: A ClassAd expression.
+    """
+
+    constraint: str
+    attribute: str
+    value: str
+
+    def read(self, value: Any) -> int:
+        """How many jobs it was done to."""
+        return int(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieve:
     """Fetch the spooled output of ended jobs, which stays there.
 
@@ -150,14 +171,16 @@ class Retrieve:
         return dict(value)
 
 
-_REQUESTS: dict[str, type[Any]] = {each.__name__: each for each in (Identify, Query, History, Submit, Act, Retrieve)}
+_REQUESTS: dict[str, type[Any]] = {
+    each.__name__: each for each in (Identify, Query, History, Submit, Act, Edit, Retrieve)
+}
 
 
-def frame(message: Request[Any] | Failure | Any) -> bytes:
-    """Pack a request, a failure, or the value of an answer."""
-    name = type(message).__name__
-    if name in _REQUESTS:
-        content = {"do": name} | asdict(message)
+def frame(message: Any) -> bytes:
+    """Pack a request, a `Failure`, or the value of an answer."""
+    content: dict[str, Any]
+    if is_dataclass(message) and not isinstance(message, type):
+        content = {"do": type(message).__name__} | asdict(message)
     elif isinstance(message, Failure):
         content = {"failed": message.kind, "said": message.said}
     else:
@@ -221,3 +244,12 @@ def classify(reason: str) -> Failure:
     if _DENIED.search(reason):
         return Failure(Kind.DENIED, reason)
     return Failure(Kind.UNREACHED if _UNREACHED.search(reason) else Kind.FAILED, reason)
+
+
+def refused_submission(said: str) -> Failure:
+    """Tell what a submission came to that failed.
+
+    All jobs are one transaction, so before its end nothing is queued; how the end of one came out that failed is not
+    known. The log is no evidence here: an address that was tried in vain says nothing of the one that was reached.
+    """
+    return Failure(Kind.UNKNOWN, said) if "commit transaction" in said else classify(said)

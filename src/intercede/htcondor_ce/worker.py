@@ -19,6 +19,7 @@ from typing import IO, Any
 from intercede.htcondor_ce.protocol import (
     Act,
     Ad,
+    Edit,
     Failure,
     History,
     Identify,
@@ -32,9 +33,18 @@ from intercede.htcondor_ce.protocol import (
     frame,
     read_frame,
     reason_in,
+    refused_submission,
 )
 
 __all__ = ["main"]
+
+
+class Told(Exception):
+    """What a failure means is known where it was met."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.said)
 
 
 class Schedd:
@@ -52,14 +62,29 @@ class Schedd:
 
     def perform(self, request: Request[Any]) -> Any:
         """Carry out a request; gives what goes into its answer."""
-        doing = {Identify: self._identify, Query: self._query, History: self._query, Submit: self._submit,
-                 Act: self._act, Retrieve: self._retrieve}  # fmt: skip
-        return doing[type(request)](request)
+        match request:
+            case Identify():
+                return self._identify()
+            case Query():
+                return self._query(request)
+            case Submit():
+                return self._submit(request)
+            case Act():
+                return self._act(request)
+            case Edit():
+                return self._edit(request)
+            case Retrieve():
+                return self._retrieve(request)
+        raise TypeError(f"no such request: {request}")
 
-    def forget(self) -> bool:
-        """Ask the collector again where the schedd is: a restarted one is elsewhere. Whether that was known at all."""
-        known, self._ad = self._ad is not None, None
-        return known
+    @property
+    def is_known(self) -> bool:
+        """Whether the collector has told where it is."""
+        return self._ad is not None
+
+    def forget(self) -> None:
+        """Ask the collector again where the schedd is: a restarted one is elsewhere."""
+        self._ad = None
 
     def _located(self) -> Any:
         if self._ad is None:
@@ -75,8 +100,7 @@ class Schedd:
     def _schedd(self) -> Any:
         return self._htcondor.Schedd(self._located())
 
-    def _identify(self, request: Identify) -> str:
-        del request
+    def _identify(self) -> str:
         return self._htcondor.ping(self._located(), "WRITE")["MyRemoteUserName"]
 
     def _query(self, request: Query) -> list[Ad]:
@@ -98,11 +122,14 @@ class Schedd:
     def _submit(self, request: Submit) -> tuple[int, int, str]:
         schedd = self._schedd()
         description = self._htcondor.Submit("\n".join(request.lines))
-        result = schedd.submit(description, spool=True, itemdata=iter(request.items))
+        try:
+            result = schedd.submit(description, spool=True, itemdata=iter(request.items))
+        except Exception as error:
+            raise Told(refused_submission(str(error))) from error
         complaint = ""
         try:
             schedd.spool(result)
-        except self._htcondor.HTCondorException as error:
+        except Exception as error:
             # they are queued, and wait for their files
             complaint = str(error) or "their files could not be sent"
         return result.cluster(), result.num_procs(), complaint
@@ -114,6 +141,13 @@ class Schedd:
         if answer["TotalPermissionDenied"]:
             raise PermissionError(f"SECMAN:2010: {answer['TotalPermissionDenied']} of the jobs are somebody else's")
         return answer["TotalSuccess"]
+
+    def _edit(self, request: Edit) -> int:
+        schedd = self._schedd()
+        # that no job is meant would be an error, and the same one as that it is not allowed
+        if not schedd.query(request.constraint, ["ClusterId"], limit=1):
+            return 0
+        return schedd.edit(request.constraint, request.attribute, request.value)
 
     def _retrieve(self, request: Retrieve) -> dict[str, str]:
         schedd = self._schedd()
@@ -157,11 +191,14 @@ class Log:
 def answer(schedd: Schedd, request: Request[Any], log: Log) -> Any:
     """Carry out a request, and turn whatever goes wrong into a `Failure`."""
     log.clear()
+    was_known = schedd.is_known
     try:
         return schedd.perform(request)
+    except Told as told:
+        failure = told.failure
     except Exception as error:
         failure = classify(reason_in(log.text(), str(error)))
-    was_known = schedd.forget()
+    schedd.forget()
     if failure.kind is Kind.UNREACHED and was_known:
         # nothing was done, and what was known of its address may be old
         return answer(schedd, request, log)

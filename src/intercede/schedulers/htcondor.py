@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
+from intercede.condor import HOLDS, ORDERED, STATES
 from intercede.errors import ConfigurationError, InvalidReference, ParseError, UnsupportedError
 from intercede.schedulers.common import check_resources, epoch, log, native_words, read_rows, refused
 from intercede.steps import Command
@@ -26,27 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HTCondor"]
 
-# https://htcondor.readthedocs.io/en/latest/classad-attributes/job-classad-attributes.html, JobStatus: our state while
-# the job is in the queue, and HTCondor's word
-STATES: dict[str, tuple[JobState, str]] = {
-    "1": (JobState.QUEUED, "Idle"),
-    "2": (JobState.RUNNING, "Running"),
-    "3": (JobState.RUNNING, "Removed"),  # until its node has ended it
-    "4": (JobState.SUCCEEDED, "Completed"),  # or FAILED, by exit code and signal
-    "5": (JobState.HELD, "Held"),
-    "6": (JobState.RUNNING, "Transferring Output"),
-    "7": (JobState.SUSPENDED, "Suspended"),
-}
-# the same page, HoldReasonCode: those that say what went wrong; a held job waits for somebody whatever the reason
-HOLDS: dict[str, Reason] = {
-    "12": Reason.STAGING,  # output could not be brought back
-    "13": Reason.STAGING,  # input could not be taken there
-    "14": Reason.STAGING,  # no access to its directory
-    "16": Reason.STAGING,  # its input is being spooled
-    "34": Reason.MEMORY,
-    "46": Reason.WALLTIME,
-    "47": Reason.WALLTIME,
-}
 AGAIN = "intercede: it was started once, lost its place, and is not to be started again"
 LATE = "intercede: its walltime is over"
 REMOVED = {AGAIN: Reason.NODE, LATE: Reason.WALLTIME}
@@ -60,7 +40,6 @@ FIELDS = (
 )
 _ID = re.compile(r"(\d+)\.(\d+)\Z")
 _IDS = re.compile(r"\d+\.\d+\Z")
-_ORDERED = re.compile(r"\(by user ")
 _SLOT = ("SlotType", "State", "TotalSlotCpus", "Cpus")
 _BEGAN = "JobCurrentStartExecutingDate"
 _GRACE = 120  # seconds after the walltime, when the job's own script should have ended it
@@ -134,7 +113,7 @@ def _past(rest: str) -> Observation:
         return seen
     if seen.detail in REMOVED:
         return seen._replace(state=JobState.FAILED, reason=REMOVED[seen.detail])
-    ordered = _ORDERED.search(seen.detail)
+    ordered = ORDERED.search(seen.detail)
     return seen._replace(state=JobState.CANCELLED if ordered else JobState.FAILED)
 
 
