@@ -264,7 +264,17 @@ async def test_a_frozen_schedd_and_one_that_was_restarted(client: Client) -> Non
         schedd.thaw()
     cluster = await client.submit("sleep 300", [{"secret": ""}], "requirements = false")
     schedd.stop()
-    schedd.start()
+    master = client.ce.daemon("ce_master")
+    # it would start the schedd again
+    master.freeze()
+    try:
+        # of what nobody answers nothing is said, least of all that there is none
+        for asked in (Query("true", ("ClusterId",)), History("true", ("ClusterId",))):
+            with pytest.raises((ConnectFailed, CommandError, ConnectionLost)):
+                await hasty.ask(asked, client.token("alice"))
+    finally:
+        master.thaw()
+        schedd.start()
     async with asyncio.timeout(PATIENCE):
         while True:
             try:

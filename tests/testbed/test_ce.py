@@ -111,11 +111,12 @@ def test_its_credentials_are_for_this_user_alone(ce: Stack) -> None:
     assert [path.stat().st_mode & 0o777 for path in keys] == [0o600] * 3
 
 
-def test_its_schedd_can_be_stopped_and_started(ce: Stack) -> None:
+def test_its_daemons_can_be_frozen_and_its_schedd_stopped_and_started(ce: Stack) -> None:
     alice = Client(ce, "idtoken", "alice")
+    for name in ce.spec.daemons:
+        ce.daemon(name).freeze()
+        ce.daemon(name).thaw()
     schedd = ce.daemon("ce_schedd")
-    schedd.freeze()
-    schedd.thaw()
     schedd.stop()
     schedd.start()
     until = time.monotonic() + PATIENCE

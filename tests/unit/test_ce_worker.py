@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import tempfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from intercede.errors import (
     ConnectFailed,
     ConnectionLost,
     ParseError,
+    SchedulerUnavailable,
 )
 from intercede.htcondor_ce.client import RemoteSchedd
 from intercede.htcondor_ce.credential import write_credential
@@ -129,6 +132,11 @@ def test_a_stream_that_ends_has_no_more_frames() -> None:
         ("SECMAN:2002:Configuration Problem: The security policy is invalid.", Kind.DENIED),
         ("attempt to connect to <127.0.0.1:1> failed: Connection refused (connect errno = 111).", Kind.UNREACHED),
         ("Failed communication with collector.", Kind.UNREACHED),
+        (
+            "IO: Failed to read packet header; Failed to fetch ads from schedd, errmsg=SECMAN:2007:This service is "
+            "running, but did not respond in a reasonable time.",
+            Kind.BUSY,
+        ),
         ("Failed to create new cluster.SCHEDD:28:AP user has OS user value x, which is not valid", Kind.FAILED),
         ("Unable to commit transaction:Modifying attribute SUBMIT_Iwd in nonexistent job 3.0", Kind.FAILED),
     ],
@@ -256,6 +264,7 @@ async def test_answers_are_typed() -> None:
         ("MISSING", ConfigurationError),
         ("DENIED", AuthenticationFailed),
         ("UNREACHED", ConnectFailed),
+        ("BUSY", SchedulerUnavailable),
         ("FAILED", CommandError),
         ("UNKNOWN", ConnectionLost),
     ],
@@ -367,3 +376,12 @@ def test_a_credential_is_a_file_of_its_owner_alone(tmp_path: Path, credential: A
 def test_a_credential_of_another_system(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="SSHPassword"):
         write_credential(tmp_path, SSHPassword.model_validate({"password": "x"}))
+
+
+def test_a_worker_without_the_library_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Whether or not there are bindings."""
+    directory = tmp_path / "own"
+    directory.mkdir()
+    words = [sys.executable, "-m", "intercede.htcondor_ce.worker", str(directory), "ce:1"]
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=60)
+    assert contents(tmp_path) == []

@@ -19,6 +19,7 @@ from intercede.errors import (
     ConnectFailed,
     ConnectionLost,
     ParseError,
+    SchedulerUnavailable,
 )
 from intercede.htcondor_ce.credential import configuration, write_credential
 from intercede.htcondor_ce.protocol import HEAD, Failure, Kind, decode_answer, frame, length_of
@@ -111,6 +112,7 @@ class RemoteSchedd:
         Raises:
             AuthenticationFailed: The daemon does not take the credential, or it does not allow this; nothing was done.
             ConnectFailed: No daemon answers there; nothing was done.
+            SchedulerUnavailable: The daemon is there, and too busy to answer; nothing was done.
             CommandError: The daemon refused, in its own words.
             ConnectionLost: There was no answer, or none that tells: it may have been done.
             ConfigurationError: The bindings are not installed.
@@ -196,6 +198,8 @@ class RemoteSchedd:
                 return AuthenticationFailed(asked, failure.said, advice)
             case Kind.UNREACHED:
                 return ConnectFailed(asked, failure.said)
+            case Kind.BUSY:
+                return SchedulerUnavailable(asked, failure.said)
             case Kind.FAILED:
                 return CommandError(asked, failure.said)
             case Kind.UNKNOWN:

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     MISSING = "MISSING"  # the bindings are not installed
     DENIED = "DENIED"  # the daemon does not take who we are, or does not let us: nothing was done
     UNREACHED = "UNREACHED"  # no connection: nothing was done
+    BUSY = "BUSY"  # the daemon is there and does not answer: nothing was done
     FAILED = "FAILED"  # the daemon, or the bindings, said no
     UNKNOWN = "UNKNOWN"  # it may have been done
 
@@ -222,6 +223,7 @@ _UNREACHED = re.compile(
     r"|knows no schedd",
     re.IGNORECASE,
 )
+_BUSY = "SECMAN:2007"
 _NOISE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d (\(\S+\) )?(ERROR: )?")
 _TELLING = re.compile(r"ERROR: |FAILED: |failed|refused|denied|an't|expired", re.IGNORECASE)
 
@@ -240,7 +242,9 @@ def reason_in(logged: str, said: str) -> str:
 
 
 def classify(reason: str) -> Failure:
-    """Tell a refusal of who we are, and a daemon that is not there, from other failures."""
+    """Tell a refusal of who we are, and a daemon that is not there or hangs, from other failures."""
+    if _BUSY in reason:
+        return Failure(Kind.BUSY, reason)
     if _DENIED.search(reason):
         return Failure(Kind.DENIED, reason)
     return Failure(Kind.UNREACHED if _UNREACHED.search(reason) else Kind.FAILED, reason)

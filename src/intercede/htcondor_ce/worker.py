@@ -222,13 +222,12 @@ def main() -> None:
     try:
         import classad2
         import htcondor2
+
+        htcondor2.enable_debug()
+        serve((htcondor2, classad2), address, log, sys.stdin.buffer, answers)
     except ImportError as error:
         answers.write(frame(Failure(Kind.MISSING, str(error))))
         answers.flush()
-        return
-    htcondor2.enable_debug()
-    try:
-        serve((htcondor2, classad2), address, log, sys.stdin.buffer, answers)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

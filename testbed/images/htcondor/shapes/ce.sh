@@ -9,11 +9,13 @@ ce() { CONDOR_CONFIG=$CE/condor_config "$@"; }
 
 # both masters have children of the same names
 pid_of() {
+  # the system cuts names after 15 characters
+  local name=condor_${1#ce_}
   case $1 in
   condor_master) pgrep -xF /run/condor/master.pid condor_master ;;
   ce_master) pgrep -xF /run/condor-ce/master.pid condor_master ;;
   ce_issuer) pgrep -of '^python3 .*/ce/credentials.py serve$' ;;
-  ce_*) pgrep -xP "$(cat /run/condor-ce/master.pid)" "condor_${1#ce_}" ;;
+  ce_*) pgrep -xP "$(cat /run/condor-ce/master.pid)" "${name:0:15}" ;;
   condor_*) pgrep -xP "$(cat /run/condor/master.pid)" "$1" ;;
   *) pgrep -xo "$1" ;;
   esac
