@@ -112,6 +112,8 @@ def _describe(stack: Stack) -> None:
     print(f"  --on         {stack.url()}")
     if stack.spec.layout.inner:
         print(f"  jump         {stack.users[0]}@{stack.host}:{stack.ssh_port}")
+    if stack.spec.given:
+        print(f"  given        {stack.given}")
     print(f"  key          {stack.key()}")
     print(f"  known hosts  {stack.known_hosts}")
     print(f"  password     {stack.directory / 'password'} (alice)")

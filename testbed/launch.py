@@ -1,10 +1,12 @@
 """Bringing stacks up, finding those that are up, and clearing away what killed runs left behind."""
 
+import io
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from testbed.state import (
     leftovers,
     new_run_id,
     parse_containers,
+    private_dir,
     process_owner,
     run_of,
     runs_dir,
@@ -96,15 +99,34 @@ def _launch(engine: Engine, spec: StackSpec, state: StackState, directory: Path,
         engine.run("volume", "create", *labels, state.network)
     for node in spec.layout.nodes:
         engine.run("run", "--detach", *labels, *_run_options(spec, state, node), state.image, timeout=READY_TIMEOUT)
-    published = engine.run("port", state.containers[spec.layout.door], "22/tcp", check=False).stdout.decode().split()
-    # A container that has ended already publishes nothing: provisioning it says why
-    port = int(published[0].rpartition(":")[2]) if published else 0
-    stack = Stack(spec, replace(state, ssh_port=port), directory, engine)
+    door = state.containers[spec.layout.door]
+    ssh_port = _published(engine, door, 22)
+    port = _published(engine, door, spec.port) if spec.port else 0
+    stack = Stack(spec, replace(state, ssh_port=ssh_port, port=port), directory, engine)
     _provision(engine, stack)
-    _wait_for_sshd(port)
+    if spec.given:
+        _take(stack)
+    _wait_for_sshd(ssh_port)
     # Last: whoever sees it may use the stack
     stack.state.save(directory)
     return stack
+
+
+def _published(engine: Engine, container: str, port: int) -> int:
+    """Say where a port is published; 0 of a container that has ended already: provisioning it says why."""
+    said = engine.run("port", container, f"{port}/tcp", check=False).stdout.decode().split()
+    return int(said[0].rpartition(":")[2]) if said else 0
+
+
+def _take(stack: Stack) -> None:
+    """Copy what the system's clients need out of the container; only this user can read it."""
+    packed = stack.exec(["tar", "-C", stack.spec.given, "-c", "."]).stdout
+    private_dir(stack.given)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(stack.given, filter="data")
+    for path in stack.given.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o600)
 
 
 def _run_options(spec: StackSpec, state: StackState, node: str) -> list[str]:
@@ -115,7 +137,7 @@ def _run_options(spec: StackSpec, state: StackState, node: str) -> list[str]:
     if state.network:
         options += ["--network", state.network, "--network-alias", node]
     if node == layout.door:
-        options += ["--publish", f"{HOST}::22"]
+        options += ["--publish", f"{HOST}::22", *(("--publish", f"{HOST}::{spec.port}") if spec.port else ())]
     if layout.shared:
         options += ["--volume", f"{state.network}:{layout.shared}"]
     if layout.shared != "/home":

@@ -71,8 +71,10 @@ class StackSpec:
         suite: The Debian release the image is built from.
         version: What the system must say that it is.
         shape: The configuration; "plain" unless the manifest says otherwise.
-        scheme: What follows `ssh+` in the URL.
+        scheme: What follows `ssh+` in the URL, or the URL's own scheme if it is reached without SSH.
         daemons: What may be stopped, started, frozen and thawed.
+        port: Where the system itself listens, inside; 0 if it is reached over SSH alone.
+        given: The directory inside with what its clients need; empty if there is none.
         moves: Whether the release is still being made, so that another version is reported and no failure.
         layout: Its containers.
     """
@@ -84,6 +86,8 @@ class StackSpec:
     shape: str
     scheme: str
     daemons: tuple[str, ...]
+    port: int = 0
+    given: str = ""
     moves: bool = False
     layout: Layout = field(default_factory=Layout)
 
@@ -107,6 +111,7 @@ def _parse_stack(name: str, entry: dict[str, Any], systems: dict[str, dict[str, 
         system = systems[entry["system"]]
         fields: dict[str, Any] = {"shape": "plain"} | entry
         layout = Layout(**system.get("shapes", {}).get(fields["shape"], {}))
+        fields |= {key: system[key] for key in ("port", "given") if key in system}
         return StackSpec(name=name, scheme=system["scheme"], daemons=tuple(system["daemons"]), layout=layout, **fields)
     except (KeyError, TypeError, ValueError) as error:
         raise TestbedError(f"the manifest's stack {name!r} is wrong: {error}") from error

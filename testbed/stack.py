@@ -31,6 +31,7 @@ class StackState:
         image: The image that they run.
         ssh_port: Where its sshd is published, on 127.0.0.1.
         version: What its system says that it is.
+        port: Where the system itself is published, on 127.0.0.1; 0 if it is reached over SSH alone.
     """
 
     stack: str
@@ -39,6 +40,7 @@ class StackState:
     image: str
     ssh_port: int
     version: str = ""
+    port: int = 0
 
     @classmethod
     def planned(cls, spec: StackSpec, run: str, image: str) -> "StackState":
@@ -189,6 +191,16 @@ class Stack:
         return self.state.ssh_port
 
     @property
+    def port(self) -> int:
+        """Where the system itself listens on `host`, without SSH; 0 if it does not."""
+        return self.state.port
+
+    @property
+    def given(self) -> Path:
+        """The directory with what its clients need, such as certificates; private, made anew for every run."""
+        return self.directory / "given"
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """What its containers are called; commands run in the first one unless another is named."""
         return tuple(self.state.containers)
@@ -232,8 +244,11 @@ class Stack:
     def url(self, user: str = "alice") -> str:
         """Say where a user reaches its scheduler, such as `ssh+slurm://alice@127.0.0.1:40022`.
 
-        Behind a jump host it is the inner name, and `ssh_config` or `ssh_settings` says how to get there.
+        Behind a jump host it is the inner name, and `ssh_config` or `ssh_settings` says how to get there. A system that
+        is reached without SSH has one URL for all users, such as `arc://127.0.0.1:40443`.
         """
+        if self.spec.port:
+            return f"{self.spec.scheme}://{self.host}:{self.port}"
         inner = self.spec.layout.inner
         return f"ssh+{self.spec.scheme}://{user}@{inner or f'{self.host}:{self.ssh_port}'}"
 

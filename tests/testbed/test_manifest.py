@@ -29,6 +29,12 @@ def test_a_stack_is_one_line_and_takes_the_rest_from_its_system() -> None:
     assert parse_manifest(GOOD.replace('"1.2" }', '"1.2", moves = true }', 1))["x-1"].moves
 
 
+def test_a_system_may_be_reached_without_ssh() -> None:
+    assert (parse_manifest(GOOD)["x-1"].port, parse_manifest(GOOD)["x-1"].given) == (0, "")
+    served = parse_manifest(GOOD.replace('scheme = "ecks"', 'scheme = "ecks"\nport = 8443\ngiven = "/given"'))
+    assert (served["x-1"].port, served["x-1-wide"].given) == (8443, "/given")
+
+
 def test_a_shape_may_have_several_containers() -> None:
     stacks = parse_manifest(GOOD)
     single, wide = stacks["x-1-odd"].layout, stacks["x-1-wide"].layout
