@@ -2,68 +2,70 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import ssl
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.arc.conftest import NEWER, STACKS
 
+if TYPE_CHECKING:
     from testbed.stack import Stack
 
-STACK = "arc-7.0"
+WAYS = [(name, False) for name in STACKS] + [(name, True) for name in NEWER]
+REFUSED = [(name, "mallory", False) for name in STACKS]
+REFUSED += [(name, user, True) for name in NEWER for user in ("mallory", "expired")]
 PATIENCE = 120
 JOB = """<ActivityDescription xmlns="http://www.eu-emi.eu/es/2010/12/adl"><Application><Executable><Path>/bin/sh</Path>
 <Argument>-c</Argument><Argument>id -un; exit 3</Argument></Executable><Output>out</Output></Application><DataStaging>
 <OutputFile><Name>out</Name></OutputFile></DataStaging></ActivityDescription>"""
-
-pytestmark = pytest.mark.stack(name=STACK)
 
 
 class Client:
     """One user, by certificate or by token."""
 
     def __init__(self, stack: Stack, user: str, *, token: bool = False) -> None:
-        self.base = f"{stack.url().replace('arc:', 'https:')}/arex/rest"
-        self.headers = {"Accept": "application/json"}
-        self.tls = ssl.create_default_context(cafile=stack.given / "ca.pem")
+        tls = ssl.create_default_context(cafile=stack.given / "ca.pem")
+        self.headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if token:
             self.headers["Authorization"] = f"Bearer {(stack.given / f'token-{user}').read_text()}"
         else:
-            self.tls.load_cert_chain(stack.given / f"{user}-cert.pem", stack.given / f"{user}-key.pem")
+            tls.load_cert_chain(stack.given / f"{user}-cert.pem", stack.given / f"{user}-key.pem")
+        self.address, self.tls = (stack.host, stack.port), tls
 
     def ask(self, path: str, body: str | None = None) -> str:
-        headers = self.headers | ({"Content-Type": "application/json"} if body else {})
-        request = urllib.request.Request(self.base + path, body.encode() if body else None, headers)  # noqa: S310 - https
-        with urllib.request.urlopen(request, timeout=60, context=self.tls) as answer:  # noqa: S310
-            return answer.read().decode()
+        """Give the answer; of a refusal, what HTTP says of it."""
+        with contextlib.closing(http.client.HTTPSConnection(*self.address, timeout=60, context=self.tls)) as connection:
+            connection.request("POST" if body else "GET", f"/arex/rest{path}", body, self.headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        return text if answer.status < 300 else f"{answer.status} {answer.reason}"
 
     def jobs(self) -> dict[str, str]:
         """The state of each of the user's jobs."""
         states = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,KILLING,FINISHING,FINISHED,FAILED"
-        found: dict[str, Any] = json.loads(self.ask(f"/1.0/jobs?state={states}"))
-        return {each["id"]: each["state"] for each in found["job"]}
+        found: dict[str, Any] = json.loads(self.ask(f"/1.0/jobs?state={states}") or '{"job": []}')
+        return {each["id"]: each["state"] for each in many(found["job"])}
 
 
-@pytest.fixture
-def arc(stack_factory: Callable[[str], Stack]) -> Stack:
-    return stack_factory(STACK)
+def many(value: Any) -> list[Any]:
+    """6.17 unwraps lists of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def test_it_says_where_it_is(arc: Stack) -> None:
     assert arc.url() == f"arc://127.0.0.1:{arc.port}"
-    assert json.loads(Client(arc, "alice").ask("")) == {"version": ["1.0", "1.1"]}
+    assert "1.0" in json.loads(Client(arc, "alice").ask(""))["version"]
 
 
-@pytest.mark.parametrize("token", [False, True])
+@pytest.mark.parametrize(("arc", "token"), WAYS, indirect=["arc"])
 def test_a_job_runs_as_the_user_whom_the_credential_names(arc: Stack, token: bool) -> None:
     bob = Client(arc, "bob", token=token)
-    (created,) = json.loads(bob.ask("/1.0/jobs?action=new", JOB))["job"]
+    (created,) = many(json.loads(bob.ask("/1.0/jobs?action=new", JOB))["job"])
     assert created["status-code"] == "201"
     until = time.monotonic() + PATIENCE
     while bob.jobs().get(created["id"]) != "FAILED":
@@ -71,29 +73,28 @@ def test_a_job_runs_as_the_user_whom_the_credential_names(arc: Stack, token: boo
         time.sleep(0.2)
     assert bob.ask(f"/1.0/jobs/{created['id']}/session/out") == "bob\n"
     assert "exitcode=3" in bob.ask(f"/1.0/jobs/{created['id']}/diagnose/diag")
-    # one person by certificate and by token is two owners
-    assert created["id"] not in Client(arc, "bob", token=not token).jobs()
     bob.ask("/1.0/jobs?action=clean", json.dumps({"job": [{"id": created["id"]}]}))
     assert created["id"] not in bob.jobs()
 
 
-@pytest.mark.parametrize(("user", "token"), [("mallory", False), ("mallory", True), ("expired", True)])
+@pytest.mark.parametrize(("arc", "user", "token"), REFUSED, indirect=["arc"])
 def test_who_is_in_no_group_is_refused(arc: Stack, user: str, token: bool) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="500: User can't be assigned configuration"):
-        Client(arc, user, token=token).jobs()
+    refusal = Client(arc, user, token=token).ask("/1.0/jobs")
+    assert refusal in {f"{status} User can't be assigned configuration" for status in (403, 500)}
 
 
 def test_its_credentials_are_for_this_user_alone(arc: Stack) -> None:
     assert arc.given.stat().st_mode & 0o777 == 0o700
-    keys = [arc.given / name for name in ("alice-key.pem", "ca-key.pem", "token-alice")]
-    assert [path.stat().st_mode & 0o777 for path in keys] == [0o600] * 3
+    keys = [arc.given / name for name in ("alice-key.pem", "ca-key.pem")]
+    assert [path.stat().st_mode & 0o777 for path in keys] == [0o600] * 2
 
 
+@pytest.mark.usefixtures("alone")
 def test_its_daemons_can_be_stopped_and_started(arc: Stack) -> None:
     service = arc.daemon("arex-ws")
     service.stop()
     try:
-        with pytest.raises(urllib.error.URLError):
+        with pytest.raises(OSError, match=r"refused|reset|closed|EOF"):
             Client(arc, "alice").ask("")
     finally:
         service.start()
