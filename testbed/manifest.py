@@ -76,6 +76,7 @@ class StackSpec:
         port: Where the system itself listens, inside; 0 if it is reached over SSH alone.
         given: The directory inside with what its clients need; empty if there is none.
         moves: Whether the release is still being made, so that another version is reported and no failure.
+        inside: Whether its Python is new enough for a suite of tests to run in it.
         layout: Its containers.
     """
 
@@ -89,6 +90,7 @@ class StackSpec:
     port: int = 0
     given: str = ""
     moves: bool = False
+    inside: bool = False
     layout: Layout = field(default_factory=Layout)
 
 

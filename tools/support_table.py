@@ -39,6 +39,7 @@ TITLES = {
 }
 # Of systems that are not in the testbed: what there are recordings of, in tests/transcripts
 RECORDED = {"pbs": "recorded from a live OpenPBS 23.06.06"}
+QUEUELESS = {"htcondor"}
 NEEDS = ("cores", "gpus", "nodes", "memory", "walltime")
 
 
@@ -57,18 +58,18 @@ def support() -> str:
     for name in SCHEDULERS:
         if name == "process":
             continue
-        here = f"`{name}:`, `{name}:///queue`"
+        queue = "" if name in QUEUELESS else "/queue"
+        here = f"`{name}:`" + (f", `{name}://{queue}`" if queue else "")
         plain = [stack for stack in load_manifest().values() if stack.system == name and stack.shape == "plain"]
-        there = f"`ssh+{name}://user@host/queue`"
+        there = f"`ssh+{name}://user@host{queue}`"
         if not plain:
             rows.append(
                 [TITLES[name], "this machine, over SSH", f"{here}, {there}", RECORDED.get(name, "from documentation")]
             )
-        inside = {cell.stack.name for cell in load_cells().values() if cell.stack and cell.python}
         for stack in plain:
-            # On Slurm's own machine the suite runs where Python is new enough
-            ways = {"over SSH": there} | ({"this machine": here} if stack.name in inside else {})
-            system = f"{TITLES[name]} {stack.version}"
+            # On the system's own machine the suite runs where Python is new enough
+            ways = {"over SSH": there} | ({"this machine": here} if stack.inside else {})
+            system = f"{TITLES[name]} {stack.version}, Debian {stack.suite}"
             rows += [[system, where, url, _state(stack.name)] for where, url in reversed(ways.items())]
     planned = [TITLES[name] for name in get_args(SchedulerName) if name not in SCHEDULERS]
     rows.append([", ".join([*planned, "HTCondor-CE"]), "", "", "planned"])

@@ -1,7 +1,7 @@
 """The places where the contract is to hold.
 
-Each plain Slurm of the testbed's manifest is a place. A run takes 24.11 and the newest; another one is there when it is
-asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
+Each plain stack of the testbed's manifest is a place. A run takes those that are run every day; another one is there
+when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
 `INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
 of the machine that it runs on: `test_inside.py` does so inside the containers.
 """
@@ -20,30 +20,41 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercede.schedulers.gridengine import GridEngine
+from intercede.schedulers.htcondor import HTCondor
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
 from intercede.testing.ssh_server import SSHServer, ssh_server
-from testbed.manifest import load_manifest
+from testbed.manifest import DEFAULT, load_manifest
+from tools.cells import load_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from testbed.stack import Stack
 
 ON_CLUSTER = ("told", "orders", "hold", "queues", "requeue", "describe", "stranger")
 ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "requeue", "describe", "stranger")
+ON_HTCONDOR = ("apart", "accounts", "orders", "told", "small", "hold", "requeue", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
+# The command languages of the testbed, and what their stacks have
+SYSTEMS: Mapping[str, tuple[type, Sequence[str]]] = {
+    "slurm": (Slurm, ON_SLURM),
+    "gridengine": (GridEngine, ON_GRIDENGINE),
+    "htcondor": (HTCondor, ON_HTCONDOR),
+}
+# What its plain stacks may be made to hang by; while one does, nobody else is at that place
+FROZEN = {"htcondor": "condor_schedd"}
+CELLS = load_cells()
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
     f"ssh-{stack.name}": stack
     for stack in load_manifest().values()
-    if (stack.system, stack.shape) == ("slurm", "plain") and stack.name != "slurm-24.11"
+    if stack.system in SYSTEMS and stack.shape == "plain" and stack.name != DEFAULT
 }
-NEWEST = max(VERSIONS, key=lambda name: [int(part) for part in VERSIONS[name].version.split(".")])
-PLACES: Mapping[str, frozenset[str]] = {
+PLACES: dict[str, frozenset[str]] = {
     "local-process": traits_of(Process, "one-host", "told", "supervised"),
     "ssh-process": traits_of(Process, "one-host", "told", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "told", "supervised", "ssh", "sshd", "small", "stranger"),
@@ -52,25 +63,25 @@ PLACES: Mapping[str, frozenset[str]] = {
     "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
     "gateway-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
     "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
-    "local-slurm": traits_of(Slurm, *ON_SLURM),
-    "ssh-gridengine": traits_of(GridEngine, "ssh", "sshd", *ON_GRIDENGINE),
-    "local-gridengine": traits_of(GridEngine, *ON_GRIDENGINE),
-} | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
+}
+for _name, _stack in VERSIONS.items():
+    _scheduler, _has = SYSTEMS[_stack.system]
+    PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *(["freeze"] if _stack.system in FROZEN else []), *_has)}
+PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
-    "sshd-process": "slurm-24.11",
-    "ssh-slurm": "slurm-24.11",
+    "sshd-process": DEFAULT,
+    "ssh-slurm": DEFAULT,
     "bare-slurm": "slurm-24.11-no-accounting",
     "cluster-slurm": "slurm-24.11-cluster",
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
-    "ssh-gridengine": "gridengine-8.1",
-}
-CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
-INSIDE = {"local-slurm", "local-gridengine"}
-# Where test_inside.py runs the suite; Python is too old in the others
-CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
-CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1"}
-ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
+} | {name: stack.name for name, stack in VERSIONS.items()}
+INSIDE = {f"local-{name}" for name in SYSTEMS}
+# Where test_inside.py runs the suite
+CONTAINERS = {f"inside-{stack.name}": stack.name for stack in load_manifest().values() if stack.inside}
+ON_REQUEST = {name for name, stack in (CONTAINED | CONTAINERS).items() if not CELLS[stack].daily}
+# of one system, one is enough for every day
+ON_REQUEST |= {"inside-slurm-26.05"}
 ONLY = {
     # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
@@ -78,6 +89,7 @@ ONLY = {
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
     # what does not go through the transport alone
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
+    "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
 }
@@ -108,7 +120,17 @@ GRIDENGINE: Mapping[str, Any] = {
     "reserved": 'echo "$NSLOTS $(($(ulimit -v) / 1024))"',
     "limited_queue": "short",
 }
-BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE}
+HTCONDOR: Mapping[str, Any] = {
+    "native_wait": {"htcondor": ("requirements = false",)},
+    "native_hold": {"htcondor": ("hold = true",)},
+    "native_last": {"htcondor": ("priority = -10",)},
+    "hold": ("condor_hold", "{native}"),
+    "requeue": ("condor_vacate_job", "-fast", "{native}"),
+    "describe": ("condor_q", "-long", "{native}"),
+    "reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")",
+    "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
+}
+BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE, "htcondor": HTCONDOR}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
@@ -211,10 +233,12 @@ def place(
             settings = {"id": name, "scheduler": "process", "slots": 4, "ssh": way_to(server)}
             yield Place(name, PLACES[name], settings, str(server.home / "contract"))
         elif name in INSIDE:
-            home = os.path.expanduser(f"~/contract-{secrets.token_hex(3)}")
             system = name.removeprefix("local-")
+            above = "/meet" if "apart" in PLACES[name] else os.path.expanduser("~")
+            home = f"{above}/contract-{secrets.token_hex(3)}"
             settings = {"id": system, "scheduler": system}
-            yield Place(name, PLACES[name], settings, home, **BATCH[system], **CONTAINER)
+            extras: dict[str, Any] = {**BATCH[system], **CONTAINER}
+            yield Place(name, PLACES[name], settings, home, **extras)
         else:
             settings = {"id": "local", "scheduler": "process", "slots": 4}
             yield Place(name, PLACES[name], settings, str(tmp_path_factory.mktemp(name)))
@@ -226,12 +250,13 @@ def contained(name: str, stack: Stack) -> Place:
     where = stack.url().partition("@")[2]
     settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{where}", "scheduler": scheduler, "ssh": stack.ssh_settings()}
     settings |= {"slots": 4} if scheduler == "process" else {}
-    base = f"/home/alice/contract-{secrets.token_hex(3)}"
+    above = stack.spec.layout.shared if "apart" in PLACES[name] else "/home/alice"
+    base = f"{above}/contract-{secrets.token_hex(3)}"
     extras: dict[str, Any] = {**CONTAINER, **BATCH.get(scheduler, {})}
 
     @contextlib.contextmanager
     def frozen() -> Generator[None]:
-        daemon = stack.daemon("slurmctld")
+        daemon = stack.daemon(FROZEN.get(scheduler, "slurmctld"))
         daemon.freeze()
         try:
             yield

@@ -13,11 +13,12 @@ from intercede.elements.fetching import fetch
 from intercede.elements.following import Desk, Watchers
 from intercede.elements.logs import Logs
 from intercede.elements.orders import Orders
+from intercede.elements.reading import Reading
 from intercede.elements.submitting import Submitting
-from intercede.elements.verdict import Memory, Sighting, alive, is_alive, judge, settled
+from intercede.elements.verdict import Memory, settled
 from intercede.errors import ConnectionLost, IntercedeError, InvalidReference, NotFound
 from intercede.steps import drive
-from intercede.workarea.operations import Area, StatusAnswer
+from intercede.workarea.operations import Area
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -310,49 +311,13 @@ class BatchElement:
 
     async def _ask(self, refs: Sequence[JobRef]) -> dict[JobRef, JobStatus]:
         now = datetime.now(UTC).replace(microsecond=0)
-        known = [self._memory.get(ref) for ref in refs]
-        jobs = [
-            (ref.submission, ref.copy_index, ref.native,
-             was is not None and settled(was, self.settings, now))
-            for ref, was in zip(refs, known, strict=True)
-        ]  # fmt: skip
+        known = self._memory.get
+        jobs = [(*ref[1:], (was := known(ref)) is not None and settled(was, self.settings, now)) for ref in refs]
         answer = await self._run(lambda area: area.status(jobs, self.settings.limits.command_time))
-        found: dict[JobRef, JobStatus] = {}
-        alike: dict[object, JobStatus] = {}
-        source = self.scheduler.sources[0]
-        for ref in refs:
-            memory = self._memory.setdefault(ref, Memory())
-            queued = answer.queue.get(ref.native)
-            if queued is not None and is_alive(queued, ref):
-                status = alive(ref, queued, source, now, memory)
-            else:
-                status = self._judged(ref, answer, now, memory, alike)
-            memory.status = found[ref] = status
+        found = Reading(answer, self.scheduler.sources, self.settings, now).statuses(refs, self._memory)
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
         return found
-
-    def _judged(
-        self, ref: JobRef, answer: StatusAnswer, now: datetime, memory: Memory, alike: dict[object, JobStatus]
-    ) -> JobStatus:
-        """Judge a job; of many that ended in the same way and are seen for the first time, the first one."""
-        job = (ref.submission, ref.copy_index)
-        queued = answer.queue.get(ref.native)
-        if queued is None:
-            # squeue shows an array of which no task ever started by its own number, even with -r (seen on 24.11)
-            queued = answer.queue.get(ref.native.rpartition("_")[0])
-        past, record = answer.history.get(ref.native), answer.records.get(job)
-        cancelled, purged = job in answer.cancelled, job in answer.purged
-        key = (ref.submission, id(queued), id(past), id(record), cancelled, purged)
-        first = memory.status is None
-        if first and (same := alike.get(key)) is not None:
-            return JobStatus(ref, *same[1:])
-        told = (answer.history_answers, answer.complaint, self.scheduler.sources)
-        seen = Sighting(queued, past, record, cancelled, purged, *told, now)
-        status = judge(ref, seen, memory, self.settings)
-        if first and status.state.is_final and answer.history_answers:
-            alike[key] = status
-        return status
 
 
 def _is_over(status: JobStatus, *, forgotten: bool) -> bool:

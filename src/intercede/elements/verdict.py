@@ -64,6 +64,10 @@ class Memory:
     looked: datetime | None = None
     unanswered: bool = False
 
+    def seen(self) -> None:
+        """A source knows the job: it is not missing, or no longer."""
+        self.missing, self.looked = _NEVER, None
+
 
 def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSettings) -> JobStatus:
     """Say where a job is.
@@ -117,7 +121,7 @@ def is_alive(observed: Observation, ref: JobRef) -> bool:
 def alive(ref: JobRef, observed: Observation, source: str, now: datetime, memory: Memory) -> JobStatus:
     """The status of a job that a source knows."""
     before = memory.status
-    memory.missing, memory.looked = _NEVER, None
+    memory.seen()
     # one that was final has been revived
     attempt = 1 if before is None else before.attempt + 1 if before.state.is_final else before.attempt
     return JobStatus(

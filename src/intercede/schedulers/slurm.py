@@ -16,7 +16,7 @@ from intercede.errors import (
     InvalidReference,
     ParseError,
 )
-from intercede.schedulers.common import check_resources, log, moment, native_words, refused
+from intercede.schedulers.common import check_resources, counted, log, moment, native_words, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -258,9 +258,9 @@ class Slurm:
     def first_of(self, ref: JobRef) -> int:
         """The index within the array follows the copies of its part."""
         job, _, index = ref.native.partition("_")
-        if not job.isdigit() or not index.isdigit() or int(index) > ref.copy_index:
-            raise InvalidReference(f"job reference {ref}", f"{ref.native!r} is no Slurm job of copy {ref.copy_index}")
-        return ref.copy_index - int(index)
+        if job.isdigit() and index.isdigit() and (first := ref.copy_index - int(index)) >= 0:
+            return first
+        raise InvalidReference(f"job reference {ref}", f"{ref.native!r} is no Slurm job of copy {ref.copy_index}")
 
     def refusal(self, answer: str, returncode: int) -> IntercedeError:
         """In sbatch's own words."""
@@ -326,9 +326,5 @@ def _queues(partitions: str, jobs: str, me: str) -> list[QueueInfo]:
             max_walltime=_walltime(limit),
             cores=numbers[-1] + (before.cores or 0 if before else 0),
             free_cores=numbers[1] + (before.free_cores or 0 if before else 0),
-            waiting=counts.get((plain, True, True), 0) + counts.get((plain, True, False), 0),
-            running=counts.get((plain, False, True), 0) + counts.get((plain, False, False), 0),
-            ours_waiting=counts.get((plain, True, True), 0),
-            ours_running=counts.get((plain, False, True), 0),
         )
-    return list(merged.values())
+    return [counted(each, counts) for each in merged.values()]

@@ -3,7 +3,10 @@
 # A link in the place of a submission's or a job's directory, or of a record, is not followed, nor is a pipe waited for.
 records() {
   [ -n "$ic_store" ] || return 0
-  ic_jobs=$(printf '%s\n' "$ic_wanted" | spread bare)
+  # words `/dev/null/TAG COPY COPY ...`: a tag is told from a copy by a path that nothing can have
+  ic_jobs=$(printf '%s\n' "$ic_wanted" | awk '{ if ($1 != tag) print "/dev/null/" (tag = $1)
+    last = substr($2, index($2, "-") + 1) + 0; for (c = $2 + 0; c <= last; c++) print c }')
+  ic_arrive
   { doubtful; printf '\n%s\n' "$ic_jobs"; } | awk -v together="${1-}" '
     !wanted && $0 == "" { wanted = 1; next }
     !wanted { doubtful[$0] = 1; next }
@@ -27,11 +30,12 @@ records() {
       close(command)
       unsure = ""
     }
-    { top = "./" $1; home = top "/c/" $2; file = home "/record"
+    index($0, "/dev/null/") == 1 { this = substr($0, 11); top = "./" this; next }
+    { home = top "/c/" $0; file = home "/record"
       if ((top in doubtful) || (home in doubtful)) next
       line = "-"
       if (!(file in doubtful)) { if ((getline line < file) <= 0) line = "-"; close(file) }
-      tag[++jobs] = $1; copy[jobs] = $2; said[jobs] = line
+      tag[++jobs] = this; copy[jobs] = $0; said[jobs] = line
       if (line ~ /^[^ ]+ [^ ]+ [^ ]+ - /) {
         asks[home "/.flag"] = jobs; unsure = unsure " " home "/.flag"
         if (length(unsure) > 60000) heed() } }
@@ -49,22 +53,22 @@ records() {
         print substr(kind[i], 1, k - 1), copies[kind[i]], substr(kind[i], k + 1) } }'
 }
 # Of the files and directories that records() reads, those that are not what they should be. (A loop over words and
-# tests of the shell itself: find takes three times as long, and `read` asks for every byte by itself.)
+# tests of the shell itself, the usual answer first: find takes three times as long, and `read` asks for every byte by
+# itself.)
 doubtful() {
-  ic_tag="" ic_last=""
+  ic_tag=""
   for ic_word in $ic_jobs; do
-    if [ -z "$ic_tag" ]; then ic_tag=$ic_word; continue; fi
-    if [ "$ic_tag" != "$ic_last" ]; then
-      ic_last=$ic_tag
+    [ ! -L "$ic_word" ] && [ ! -L "$ic_word/record" ] && [ -f "$ic_word/record" ] && continue
+    case $ic_word in
+    /dev/null/*)
+      ic_tag=${ic_word#/dev/null/}
       cd "$ic_store" || return
       plain "$ic_tag/cancelled" || echo "./$ic_tag/cancelled"
       plain "$ic_tag/purged" || echo "./$ic_tag/purged"
       { [ ! -L ".gone/$ic_tag" ] && plain ".gone/$ic_tag/digest"; } || echo "./.gone/$ic_tag/digest"
       # a short way to each of many
-      if [ -L "$ic_tag" ] || [ -L "$ic_tag/c" ]; then echo "./$ic_tag"; else cd "$ic_tag/c" 2>/dev/null || :; fi
-    fi
-    if [ -L "$ic_word" ]; then echo "./$ic_tag/c/$ic_word"
-    elif [ -L "$ic_word/record" ] || [ ! -f "$ic_word/record" ]; then echo "./$ic_tag/c/$ic_word/record"; fi
-    ic_tag=
+      if [ -L "$ic_tag" ] || [ -L "$ic_tag/c" ]; then echo "./$ic_tag"; else cd "$ic_tag/c" 2>/dev/null || :; fi ;;
+    *) if [ -L "$ic_word" ]; then echo "./$ic_tag/c/$ic_word"; else echo "./$ic_tag/c/$ic_word/record"; fi ;;
+    esac
   done
 }
