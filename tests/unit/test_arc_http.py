@@ -115,6 +115,31 @@ async def test_what_creates_is_sent_once_even_if_the_connection_breaks(serve: Se
     assert sent == ["<x/>"]
 
 
+async def test_an_upload_in_pieces_that_breaks_is_not_begun_again_with_what_is_left(serve: Serve) -> None:
+    whole = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if answer := versions(request):
+            return answer
+        if whole:
+            whole.append(await request.read())
+            return web.Response()
+        whole.append(await request.content.read(10))
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for letter in b"abcde":
+            yield bytes([letter]) * 100
+
+    client = await serve(handler)
+    await client.version()
+    with pytest.raises(ConnectionLost):
+        await client.write("a", "f", pieces())
+    assert len(whole) == 1
+
+
 async def test_an_older_server_is_spoken_to_in_its_way(serve: Serve) -> None:
     asked = []
 
