@@ -17,7 +17,7 @@ DEFAULT = "slurm-24.11"
 REPOSITORY = HERE.parent
 
 # Extras of the library that its tests need inside a container, where it has them
-EXTRAS = ("ssh", "testing")
+EXTRAS = ("arc", "testing")
 
 # What a shape may say in place of its system
 OF_SYSTEM = {"scheme", "daemons", "port", "given", "announces"}

@@ -106,6 +106,8 @@ def _about(cell: Cell) -> str:
         return "pure tests; the contract on processes, here and over SSH"
     if cell.python:
         return f"the same on Python {cell.python}"
+    if cell.stack.system not in SCHEDULERS:
+        return "its REST interface, raw and with our client; no contract yet"
     if cell.stack.shape == "plain":
         return "the contract"
     return _first_sentence(cell.stack.system, cell.stack.shape)

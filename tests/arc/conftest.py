@@ -1,0 +1,83 @@
+"""Clients of an ARC CE of the testbed, as each of its users."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from intercede.arc.client import ArcClient
+from intercede.arc.delegation import Holder, read_holder, sign_proxy
+from intercede.arc.tls import client_context
+from testbed.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from testbed.stack import Stack
+
+# Every version that the testbed has
+STACKS = [name for name, spec in load_manifest().items() if (spec.system, spec.shape) == ("arc", "plain")]
+# 6.17 takes no tokens here, and speaks 1.0
+NEWER = [name for name in STACKS if not name.startswith("arc-6")]
+ClientFor = Callable[..., ArcClient]
+
+
+def credential(stack: Stack, user: str) -> bytes:
+    """A user's certificate and key."""
+    return b"".join((stack.given / f"{user}-{part}.pem").read_bytes() for part in ("cert", "key"))
+
+
+def proxy(stack: Stack, user: str, lifetime: timedelta, *, at: datetime | None = None) -> bytes:
+    """A proxy file of a user's, made now or at another time."""
+    holder = read_holder(credential(stack, user))
+    # a proxy with a key on an elliptic curve is refused by 7.0.0 with the alert "illegal parameter"
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    signed = sign_proxy(key.public_key(), holder, now=at or datetime.now(UTC), lifetime=lifetime)
+    made = Holder(key, signed, (holder.certificate,)).certificates()
+    plain = serialization.NoEncryption()
+    return made + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+
+
+@pytest.fixture(params=STACKS)
+def arc(request: pytest.FixtureRequest, stack_factory: Callable[[str], Stack]) -> Stack:
+    return stack_factory(request.param)
+
+
+@pytest.fixture
+def alone() -> None:
+    """Take it to stop daemons: no other worker is at a stack meanwhile."""
+
+
+@pytest.fixture(autouse=True)
+def in_turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let tests be at the stacks together, but those that stop daemons."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with (tmp_path_factory.getbasetemp().parent / f"arc-{run}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.fixture
+async def client_for(arc: Stack) -> AsyncIterator[ClientFor]:
+    """Make clients: `client_for("alice")`, `client_for(token="alice")`, `client_for(pem=...)`."""
+    async with contextlib.AsyncExitStack() as closing:
+
+        def make(user: str = "", *, token: str = "", pem: bytes | None = None) -> ArcClient:
+            pem = credential(arc, user) if user else pem
+            said = (arc.given / f"token-{token}").read_text() if token else None
+
+            async def give() -> str | None:
+                return said
+
+            tls = client_context(arc.given / "certificates", pem)
+            made = ArcClient(arc.host, arc.port, tls=tls, token=give if token else None)
+            closing.push_async_callback(made.aclose)
+            return made
+
+        yield make
