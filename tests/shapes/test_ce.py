@@ -128,7 +128,7 @@ async def test_a_token_that_may_only_read(client: Client) -> None:
 
 
 async def test_an_account_that_is_not_there(client: Client) -> None:
-    with pytest.raises(CommandError):
+    with pytest.raises(CommandError, match=r"not a valid (OS|user) account"):
         await client.schedd.ask(Submit(LINES, ({"secret": ""},)), client.token("unmapped"))
 
 

@@ -153,6 +153,7 @@ def test_what_a_failure_means(text: str, kind: Kind) -> None:
         ("Failed to create new cluster.", Kind.FAILED),
         ("Unable to commit transaction, ", Kind.UNKNOWN),
         ("Unable to commit transaction, Failed to connect", Kind.UNKNOWN),
+        ('Unable to commit transaction, SCHEDD:2:Setting owner to "x", which is not a valid user account', Kind.FAILED),
     ],
 )
 def test_what_is_known_of_a_submission_that_failed(said: str, kind: Kind) -> None:

@@ -224,6 +224,7 @@ _UNREACHED = re.compile(
     re.IGNORECASE,
 )
 _BUSY = "SECMAN:2007"
+_REFUSED = re.compile(r"SCHEDD:\d+:")
 _NOISE = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d (\(\S+\) )?(ERROR: )?")
 _TELLING = re.compile(r"ERROR: |FAILED: |failed|refused|denied|an't|expired", re.IGNORECASE)
 
@@ -253,7 +254,10 @@ def classify(reason: str) -> Failure:
 def refused_submission(said: str) -> Failure:
     """Tell what a submission came to that failed.
 
-    All jobs are one transaction, so before its end nothing is queued; how the end of one came out that failed is not
-    known. The log is no evidence here: an address that was tried in vain says nothing of the one that was reached.
+    All jobs are one transaction, so before its end nothing is queued. Nor is it when the schedd refuses it at its end, in
+    words of its own; without them, how it ended is not known. The log is no evidence here: an address that was tried in
+    vain says nothing of the one that was reached.
     """
-    return Failure(Kind.UNKNOWN, said) if "commit transaction" in said else classify(said)
+    if "commit transaction" in said:
+        return Failure(Kind.FAILED if _REFUSED.search(said) else Kind.UNKNOWN, said)
+    return classify(said)
