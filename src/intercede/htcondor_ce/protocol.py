@@ -254,9 +254,9 @@ def classify(reason: str) -> Failure:
 def refused_submission(said: str) -> Failure:
     """Tell what a submission came to that failed.
 
-    All jobs are one transaction, so before its end nothing is queued. Nor is it when the schedd refuses it at its end, in
-    words of its own; without them, how it ended is not known. The log is no evidence here: an address that was tried in
-    vain says nothing of the one that was reached.
+    All jobs are one transaction, so before its end nothing is queued. Nor is it when the schedd refuses it at its end,
+    in words of its own; without them, how it ended is not known. The log is no evidence here: an address that was tried
+    in vain says nothing of the one that was reached.
     """
     if "commit transaction" in said:
         return Failure(Kind.FAILED if _REFUSED.search(said) else Kind.UNKNOWN, said)
