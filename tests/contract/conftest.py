@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercede.schedulers.gridengine import GridEngine
+from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ON_CLUSTER = ("told", "orders", "hold", "queues", "requeue", "describe", "stranger")
 ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "requeue", "describe", "stranger")
+ON_OAR = ("one-host", "small", "orders", "hold", "queues", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
@@ -55,6 +57,9 @@ PLACES: Mapping[str, frozenset[str]] = {
     "local-slurm": traits_of(Slurm, *ON_SLURM),
     "ssh-gridengine": traits_of(GridEngine, "ssh", "sshd", *ON_GRIDENGINE),
     "local-gridengine": traits_of(GridEngine, *ON_GRIDENGINE),
+    "ssh-oar": traits_of(OAR, "ssh", "sshd", *ON_OAR),
+    "ssh-oar-2.5": traits_of(OAR, "ssh", "sshd", *ON_OAR),
+    "local-oar": traits_of(OAR, *ON_OAR),
 } | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
 CONTAINED = {
     "sshd-process": "slurm-24.11",
@@ -64,13 +69,15 @@ CONTAINED = {
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
     "ssh-gridengine": "gridengine-8.1",
+    "ssh-oar": "oar-2.6",
+    "ssh-oar-2.5": "oar-2.5",
 }
 CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
-INSIDE = {"local-slurm", "local-gridengine"}
+INSIDE = {"local-slurm", "local-gridengine", "local-oar"}
 # Where test_inside.py runs the suite; Python is too old in the others
 CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
-CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1"}
-ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05"}
+CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1", "inside-oar-2.6": "oar-2.6", "inside-oar-2.5": "oar-2.5"}
+ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05", "ssh-oar-2.5", "inside-oar-2.5"}
 ONLY = {
     # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
@@ -78,6 +85,7 @@ ONLY = {
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
     # what does not go through the transport alone
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
+    "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
 }
@@ -108,7 +116,15 @@ GRIDENGINE: Mapping[str, Any] = {
     "reserved": 'echo "$NSLOTS $(($(ulimit -v) / 1024))"',
     "limited_queue": "short",
 }
-BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE}
+ELEMENT = "array_id = ${1%.*} AND array_index = ${1#*.}"
+OAR_SAYS: Mapping[str, Any] = {
+    "native_wait": {"oar": ("-t", "postpone=2030-01-01")},
+    "native_hold": {"oar": ("--hold",)},
+    "hold": ("sh", "-c", f'oarhold --sql "{ELEMENT}"', "sh", "{native}"),
+    "describe": ("sh", "-c", f'oarstat -f --sql "{ELEMENT}"', "sh", "{native}"),
+    "limited_queue": "short",
+}
+BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE, "oar": OAR_SAYS}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
