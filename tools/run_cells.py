@@ -144,7 +144,7 @@ def _inside(cell: Cell, words: list[str]) -> tuple[list[str], dict[str, str]]:
             "--env",
             "HOME=/home/alice",
             "--env",
-            "PYTHONDONTWRITEBYTECODE=1",
+            "PYTHONPYCACHEPREFIX=/home/alice/.pycache",
         ),
         *("--entrypoint", "tini", image, "-g", "--", f"/opt/venv/bin/python{cell.python}", "-m", "pytest"),
         # The workbench is not in the container: git, PyYAML

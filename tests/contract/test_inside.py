@@ -32,7 +32,7 @@ def test_contract_inside(stack_factory: Callable[[str], Stack], container: str) 
         user="alice",
         check=False,
         timeout=None,
-        env={"INTERCEDE_CONTRACT": f"local-{stack.spec.scheme}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"INTERCEDE_CONTRACT": f"local-{stack.spec.scheme}", "PYTHONPYCACHEPREFIX": "/home/alice/.pycache"},
     )
     said = (done.stdout + done.stderr).decode(errors="replace")
     assert done.returncode == 0, said

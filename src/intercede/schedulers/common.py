@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from intercede.answers import JobState
+from intercede.answers import JobState, QueueInfo
 from intercede.errors import ParseError, QueueFull, SchedulerUnavailable, SubmissionRejected, UnsupportedError
 from intercede.workarea.scheduler import Observation, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from intercede.errors import IntercedeError
     from intercede.model import JobDescription, Resources
     from intercede.settings import ResourceSettings
 
-__all__ = ["check_resources", "epoch", "log", "moment", "native_words", "read_rows", "refused"]
+__all__ = ["check_resources", "counted", "epoch", "log", "moment", "native_words", "read_rows", "refused"]
 
 log = logging.getLogger("intercede.schedulers")
 
@@ -129,3 +130,9 @@ def read_rows(
             seen = Observation(line.split("|", 2)[1] or "?", JobState.UNKNOWN, detail=f"ParseError: {error}")
         found.update(dict.fromkeys(known, seen))
     return found
+
+
+def counted(queue: QueueInfo, counts: Mapping[tuple[str, bool, bool], int]) -> QueueInfo:
+    """A queue with its jobs, of counts by (queue, whether they wait, whether they are ours)."""
+    waiting, running = ([counts.get((queue.name, waits, ours), 0) for ours in (True, False)] for waits in (True, False))
+    return replace(queue, waiting=sum(waiting), running=sum(running), ours_waiting=waiting[0], ours_running=running[0])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import InvalidReference, ParseError
-from intercede.schedulers.common import check_resources, epoch, log, moment, native_words, refused
+from intercede.schedulers.common import check_resources, counted, epoch, log, moment, native_words, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -310,17 +310,16 @@ def _queues(queues: str, jobs: str, times: str, me: str, wanted: str | None) -> 
     default = next((each for each in (wanted, "all.q", *summaries) if each in summaries), "")
     counts = _counts(jobs, me, default)
     return [
-        QueueInfo(
-            name,
-            is_default=name == default,
-            accepting=_number(each, "available") + _number(each, "used") > 0,
-            max_walltime=limits.get(name),
-            cores=_number(each, "total"),
-            free_cores=_number(each, "available"),
-            waiting=counts.get((name, True, True), 0) + counts.get((name, True, False), 0),
-            running=counts.get((name, False, True), 0) + counts.get((name, False, False), 0),
-            ours_waiting=counts.get((name, True, True), 0),
-            ours_running=counts.get((name, False, True), 0),
+        counted(
+            QueueInfo(
+                name,
+                is_default=name == default,
+                accepting=_number(each, "available") + _number(each, "used") > 0,
+                max_walltime=limits.get(name),
+                cores=_number(each, "total"),
+                free_cores=_number(each, "available"),
+            ),
+            counts,
         )
         for name, each in summaries.items()
     ]

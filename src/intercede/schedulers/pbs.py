@@ -18,7 +18,7 @@ from intercede.errors import (
     ParseError,
     UnsupportedError,
 )
-from intercede.schedulers.common import check_resources, native_words, read_rows, refused
+from intercede.schedulers.common import check_resources, counted, native_words, read_rows, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -328,14 +328,5 @@ def counts(text: str, me: str) -> Counts:
 
 def queue_info(name: str, *, default: bool, enabled: str, limit: str, seen: Counts) -> QueueInfo:
     """A queue, with what was counted."""
-    waiting, running = (seen.get((name, waits, True), 0) for waits in (True, False))
-    return QueueInfo(
-        name,
-        is_default=default,
-        accepting=enabled == "True",
-        max_walltime=_span(limit),
-        waiting=waiting + seen.get((name, True, False), 0),
-        running=running + seen.get((name, False, False), 0),
-        ours_waiting=waiting,
-        ours_running=running,
-    )
+    queue = QueueInfo(name, is_default=default, accepting=enabled == "True", max_walltime=_span(limit))
+    return counted(queue, seen)

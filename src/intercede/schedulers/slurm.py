@@ -16,7 +16,7 @@ from intercede.errors import (
     InvalidReference,
     ParseError,
 )
-from intercede.schedulers.common import check_resources, log, moment, native_words, refused
+from intercede.schedulers.common import check_resources, counted, log, moment, native_words, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -326,9 +326,5 @@ def _queues(partitions: str, jobs: str, me: str) -> list[QueueInfo]:
             max_walltime=_walltime(limit),
             cores=numbers[-1] + (before.cores or 0 if before else 0),
             free_cores=numbers[1] + (before.free_cores or 0 if before else 0),
-            waiting=counts.get((plain, True, True), 0) + counts.get((plain, True, False), 0),
-            running=counts.get((plain, False, True), 0) + counts.get((plain, False, False), 0),
-            ours_waiting=counts.get((plain, True, True), 0),
-            ours_running=counts.get((plain, False, True), 0),
         )
-    return list(merged.values())
+    return [counted(each, counts) for each in merged.values()]

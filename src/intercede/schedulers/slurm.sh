@@ -52,8 +52,15 @@ ic_squeue() {
     esac
 }
 ic_history() { # lines `TAG COPY NATIVE ...` on stdin; of a range, the first one tells the array
+  read -r ic_t ic_c ic_ids ic_x
+  ic_ids=${ic_ids%_*}
+  # one line, as of a whole array, needs no further program
+  if read -r ic_t ic_c ic_id ic_x; then
+    ic_ids=$({ echo "- - $ic_ids"; echo "- - $ic_id"; cat; } | awk '
+      { sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n++ ? "," : ""), $3 }')
+  fi
   # as above: the tasks that never started are one line
-  SLURM_BITSTR_LEN=0 sacct -n -P -X -j "$(awk '{ sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n++ ? "," : ""), $3 }')" \
+  SLURM_BITSTR_LEN=0 sacct -n -P -X -j "$ic_ids" \
     -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit
 }
 # NAME IDS…: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say. Filters of

@@ -14,9 +14,16 @@ ic_alike='
     rest = substr($0, i)
     if (rest in who) who[rest] = who[rest] " " substr($0, 1, i - 1)
     else { kind[++kinds] = rest; who[rest] = substr($0, 1, i - 1) } }'
-past() { # on stdin: lines as above
+# What is decided goes to descriptor 2, many lines at a time: awk writes that without a buffer, and a pipe to `cat` would
+# cost two programs more.
+ic_decide='
+  function decide(line) { held = held line "\n"; if (++holding == 100) decided() }
+  function decided() { if (holding) printf "%s", held > "/dev/stderr"; held = ""; holding = 0 }'
+past() { # LINES, as above
   say history
-  { ic_history 2>&1; say historied "$?"; } | awk "$ic_alike"' { alike() } END { told() }'
+  { ic_history 2>&1; say historied "$?"; } <<END | awk "$ic_alike"' { alike() } END { told() }'
+$1
+END
 }
 enter any
 ic_wanted=$1
@@ -27,7 +34,7 @@ say queue
 ic_rest=$(
   exec 5>&1 >&4
   { printf '%s\n\n' "$ic_wanted"; ic_queue "$@" 2>&1 4>&- 5>&-; printf '%s queued %s\n' "$ic_nonce" "$?"; } |
-    ic_ended=$ic_ended ic_nonce=$ic_nonce awk "$ic_alike"'
+    ic_ended=$ic_ended ic_nonce=$ic_nonce awk "$ic_alike$ic_decide"'
       BEGIN { FS = " "; ended = ENVIRON["ic_ended"]; mark = ENVIRON["ic_nonce"] }
       !shown && $0 == "" { shown = 1; FS = "|"; next }
       !shown { tag[++n] = $1; copy[n] = $2; native[n] = $3; known[n] = NF > 3; count[n] = split($2, e, "-"); first[n] = e[1] + 0
@@ -47,8 +54,8 @@ ic_rest=$(
       function spread(    i, k) { for (i = 1; i <= spans; i++) for (k = from[i]; k <= to[i]; k += step[i]) state[stem[i] k] = word[i]
         spans = 0 }
       function want(copy, id) {
-        if (!(id in state)) print tag[i], copy, id, "absent" | "cat >&5"
-        else if (state[id] ~ ended) print tag[i], copy, id, "ended" | "cat >&5" }
+        if (!(id in state)) decide(tag[i] " " copy " " id " absent")
+        else if (state[id] ~ ended) decide(tag[i] " " copy " " id " ended") }
       # many that wait together need no look at each
       function waits(    s) {
         for (s = 1; s <= spans && s <= 20; s++)
@@ -57,13 +64,14 @@ ic_rest=$(
       END { if (code != "0") n = 0
         for (i = 1; i <= n; i++) {
           if (known[i]) continue
-          if (rows == 1) { print tag[i], copy[i], native[i], "absent" | "cat >&5"; continue }
+          if (rows == 1) { decide(tag[i] " " copy[i] " " native[i] " absent"); continue }
           if (count[i] == 1 && (native[i] in state)) { want(first[i], native[i]); continue }
           match(native[i], /[0-9]*$/); start = substr(native[i], 1, RSTART - 1); number = substr(native[i], RSTART) + 0
           if (waits()) continue
           spread()
           if (count[i] == 1) want(first[i], native[i])
-          else for (c = first[i]; c <= last[i]; c++) want(c, start (number + c - first[i])) } }'
+          else for (c = first[i]; c <= last[i]; c++) want(c, start (number + c - first[i])) }
+        decided() }' 2>&5
 )
 if [ -n "$ic_rest" ]; then
   case $ic_rest in *" absent"*) ic_absent=$ic_rest ;; *) ic_absent= ;; esac
@@ -71,23 +79,23 @@ if [ -n "$ic_rest" ]; then
   # the history is asked while the records are read
   ic_untold=$(
     exec 5>&1 >&4
-    { [ -z "$ic_absent" ] || printf '%s\n' "$ic_absent" | past; } | {
+    { [ -z "$ic_absent" ] || past "$ic_absent"; } | {
       say records
       ic_wanted=$ic_rest
       case $ic_rest in
       *" ended"*)
-        { printf '%s\n\n' "$ic_rest"; records together 5>&-; } | awk '
+        { printf '%s\n\n' "$ic_rest"; records together 5>&-; } | awk "$ic_decide"'
           !shown && $0 == "" { shown = 1; next }
           !shown { if ($4 == "ended") untold[$1 " " $2] = $0; next }
           { print }
           $4 == "v1" && $7 != "-" { for (i = split($2, copy, ","); i; i--) delete untold[$1 " " copy[i]] }
-          END { for (job in untold) print untold[job] | "cat >&5" }'
+          END { for (job in untold) decide(untold[job]); decided() }' 2>&5
         ;;
       *) records together ;;
       esac
       cat
     }
   )
-  [ -z "$ic_untold" ] || printf '%s\n' "$ic_untold" | past
+  [ -z "$ic_untold" ] || past "$ic_untold"
 fi
 say end
