@@ -13,7 +13,7 @@ from intercede.cli import documents
 from intercede.cli.exit_codes import MEANING
 from intercede.cli.main import app
 from intercede.model import Frozen
-from intercede.schedulers import gridengine, pbs, process, slurm
+from intercede.schedulers import gridengine, oar, pbs, process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
 from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
@@ -171,6 +171,12 @@ def gridengine_states() -> str:
     return table(("Letter", "State", "Meaning"), rows)
 
 
+def oar_states() -> str:
+    """OAR's words and ours."""
+    rows = ([f"`{word}`", f"`{state}`", text] for word, (state, text) in oar.STATES.items() if not state.is_final)
+    return table(("OAR says", "State", "Meaning"), rows)
+
+
 def process_states() -> str:
     """The words for plain processes and ours."""
     rows = (
@@ -205,6 +211,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "gridengine-states": gridengine_states,
     "json": json_documents,
     "needs": needs,
+    "oar-states": oar_states,
     "pbs-states": pbs_states,
     "process-states": process_states,
     "reasons": reasons,

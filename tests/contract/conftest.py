@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_CLUSTER = ("told", "orders", "hold", "queues", "requeue", "describe", "stranger")
-ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "requeue", "describe", "stranger")
+ON_CLUSTER = ("told", "orders", "hold", "queues", "limits", "requeue", "describe", "stranger")
+ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "limits", "requeue", "describe", "stranger")
 ON_OAR = ("one-host", "small", "orders", "hold", "queues", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # Every version that the testbed has: a line of its manifest makes a place

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
 from intercede.errors import InvalidReference, ParseError, UnsupportedError
-from intercede.schedulers.common import check_resources, epoch, log, native_words, read_rows, refused
+from intercede.schedulers.common import check_resources, counted, epoch, log, native_words, read_rows, refused
 from intercede.steps import Command
 from intercede.workarea.programs import fragment
 from intercede.workarea.scheduler import Observation, ranges, unavailable
@@ -259,17 +259,11 @@ def _queues(
     for job in jobs:
         key = (str(job.get("queue")), job.get("state") in _WAITING, job.get("owner") == me.strip())
         counts[key] = counts.get(key, 0) + 1
-    return [
+    names = dict.fromkeys([default, *(key[0] for key in counts)])
+    queues = (
         QueueInfo(
-            name,
-            is_default=name == default,
-            accepting=bool(there),
-            cores=len(resources),
-            free_cores=len(there - taken),
-            waiting=counts.get((name, True, True), 0) + counts.get((name, True, False), 0),
-            running=counts.get((name, False, True), 0) + counts.get((name, False, False), 0),
-            ours_waiting=counts.get((name, True, True), 0),
-            ours_running=counts.get((name, False, True), 0),
+            name, is_default=name == default, accepting=bool(there), cores=len(resources), free_cores=len(there - taken)
         )
-        for name in dict.fromkeys([default, *(key[0] for key in counts)])
-    ]
+        for name in names
+    )
+    return [counted(queue, counts) for queue in queues]

@@ -44,6 +44,7 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `supervised`: jobs are processes of the submit host, and nobody but us looks after them;
     - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);
     - `queues`: there are named queues, one of them with a limit (`Place.limited_queue`);
+    - `limits`: the scheduler tells the limits of its queues;
     - `requeue`: a running job can be started again from outside (`Place.requeue`);
     - `describe`: the scheduler shows what it was given (`Place.describe`);
     - `freeze`: its daemon can be made to hang (`Place.frozen`);
