@@ -227,7 +227,8 @@ def test_states_that_nobody_knows() -> None:
 
 def test_words() -> None:
     wanted = Resources(cores=5, nodes=2, walltime="90m", queue="long", account="p")
-    description = JobDescription(executable="true", resources=wanted, requeue=True, native={"oar": ("-t", "besteffort")})
+    native = {"oar": ("-t", "besteffort")}
+    description = JobDescription(executable="true", resources=wanted, requeue=True, native=native)
     assert SCHEDULER.words(description, SETTINGS) == (
         "-l", "/nodes=2/resource_id=3,walltime=1:30:0", "-q", "long", "--project", "p", "-t", "idempotent",
         "-t", "besteffort",

@@ -1,7 +1,8 @@
 """OAR: oarsub, oarstat, oardel, oarresume, oarnodes.
 
-The elements of an array are jobs with numbers of their own; a job is named by the array's number and its index in it, which
-it keeps when OAR submits it again under another number. The JSON of oarstat is turned into lines on the submit host.
+The elements of an array are jobs with numbers of their own; a job is named by the array's number and its index in it,
+which it keeps when OAR submits it again under another number. The JSON of oarstat is turned into lines on the submit
+host.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OAR"]
 
-# https://oar.imag.fr/docs/latest/admin/database-scheme.html#jobs, `state` (2.5 and 2.6); Terminated says nothing of how
+# https://manpages.ubuntu.com/manpages/resolute/man1/oarstat.1.html and, in Debian's oar-doc, the table `jobs` of the
+# administrator's guide (2.5 and 2.6); Terminated says nothing of how
 STATES: dict[str, tuple[JobState, str]] = {
     "Waiting": (JobState.QUEUED, ""),
     "Hold": (JobState.HELD, "held by its owner or an administrator"),
@@ -43,8 +45,8 @@ STATES: dict[str, tuple[JobState, str]] = {
     "Terminated": (JobState.FAILED, ""),
     "Error": (JobState.FAILED, ""),
 }
-# https://oar.imag.fr/docs/latest/admin/database-scheme.html#event-logs: why a job is in Error; the first one here that it
-# has decides. A job over its walltime is deleted by root, so that the order comes after the limit.
+# the table `event_logs` there: why a job is in Error; the first one here that it has decides. A job over its walltime
+# is deleted by root, so that the order comes after the limit.
 EVENTS: dict[str, tuple[JobState, Reason | None, str]] = {
     "WALLTIME": (JobState.FAILED, Reason.WALLTIME, ""),
     "BESTEFFORT_KILL": (JobState.FAILED, Reason.PREEMPTED, "it made way for another job"),
