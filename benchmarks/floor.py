@@ -16,47 +16,21 @@ if TYPE_CHECKING:
 
     import asyncssh
 
-# What a status needs of squeue, and what squeue lacks
-_QUEUE = "squeue -h -r -t all -j {0} -o '%i|%T|%r|%j|%P|%B|%V|%S|%e|%l'"
-_HISTORY = "sacct -n -P -X -j {0} -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit"
-_STORE = "$HOME/.intercede/slurm"
+_STORE = "$HOME/.intercede"
 
 
-def submit(name: str, n: int) -> str:
-    """A line that unpacks the tar on stdin and submits an array, with the options that the library uses."""
-    return (
-        f'umask 077; mkdir -p "$HOME/{name}/log" "$HOME/{name}/c" && cd "$HOME/{name}" && tar -xf - && '
-        f"sbatch --parsable --hold --export=NIL --array=0-{n - 1} --job-name={name} --nodes=1 --ntasks=1 "
-        '--cpus-per-task=1 --no-requeue --chdir="$PWD" --output="$PWD/log/0.%a" --input=/dev/null '
-        '"$PWD/runner" "$PWD" 0'
-    )
-
-
-def status(job: str, *, history: bool) -> str:
-    """A line that asks the queue, and the history where the queue does not say how jobs ended."""
-    lines = [f"{_QUEUE.format(job)} 2>/dev/null"]
-    if history:
-        lines.append(_HISTORY.format(job))
-    return "; ".join(lines)
-
-
-def read_status(text: str) -> dict[str, list[str]]:
-    """Read it without a doubt."""
-    return {fields[0]: fields for fields in (line.split("|") for line in text.splitlines())}
-
-
-def tar(tag: str, output: str) -> str:
+def tar(scheduler: str, tag: str, output: str) -> str:
     """A line that sends stdout, stderr and one file of all jobs of a submission."""
-    return f'cd "{_STORE}/{tag}" && tar -cf - c/*/stdout c/*/stderr c/*/work/{output}'
+    return f'cd "{_STORE}/{scheduler}/{tag}" && tar -cf - c/*/stdout c/*/stderr c/*/work/{output}'
 
 
-def fabricate(tag: str, n: int, payload: str) -> str:
+def fabricate(scheduler: str, tag: str, n: int, payload: str) -> str:
     """A line that writes what N jobs would have left."""
     names = {"stdout": "a", "stderr": "b", "work/result.txt": "c", "record": "d"}
     writing = "; ".join(f'printf %s "${variable}" >$i/{name}' for name, variable in names.items())
     record = "v1 1 1700000000 1700000001 0 - - 0m0.01s,0m0.01s node - 1"
     return (
-        f'cd "{_STORE}/{tag}" && mkdir one && (cd one && {{ {payload}; }} >stdout 2>stderr) && '
+        f'cd "{_STORE}/{scheduler}/{tag}" && mkdir one && (cd one && {{ {payload}; }} >stdout 2>stderr) && '
         f"a=$(cat one/stdout) b=$(cat one/stderr) c=$(cat one/result.txt) d='{record}' && rm -r one && cd c && "
         f'seq 0 {n - 1} | sed "s,$,/work," | xargs mkdir -p && i=0 && '
         f"while [ $i -lt {n} ]; do {writing}; i=$((i + 1)); done"

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from benchmarks import floor
 from benchmarks.cluster import settings_of
 from benchmarks.measure import Entry, Times, say
-from benchmarks.work import HELD, PAYLOAD, copies
+from benchmarks.systems import SLURM
+from benchmarks.work import PAYLOAD, copies, waiting
 from intercede import open_element
 from intercede.steps import Command
 
@@ -55,12 +56,12 @@ async def main(directory: Path, n: int) -> dict[str, float]:
     async with open_element(settings_of(testbed.Stack.attach(directory))) as element:
         each = copies(n)
         stages["copies"] = _peak()
-        refs = (await element.submit(HELD, each)).refs
+        refs = (await element.submit(waiting(SLURM.name, SLURM.hold), each)).refs
         stages["submit"] = _peak()
         await element.status(refs)
         stages["status"] = _peak()
         await element.transport.run(
-            [Command(("sh", "-c", floor.fabricate(refs[0].submission, n, PAYLOAD)), time_limit=600)]
+            [Command(("sh", "-c", floor.fabricate(SLURM.name, refs[0].submission, n, PAYLOAD)), time_limit=600)]
         )
         with tempfile.TemporaryDirectory() as into:
             await element.fetch_output(refs, Path(into))

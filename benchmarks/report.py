@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 HEADS = ("entry", "n", "ours", "floor", "ratio", "of best", "bar", "runs", "load", "beside")
 
 
-def document(entries: list[Entry], stack: str) -> str:
+def document(entries: list[Entry]) -> str:
     """The whole report as JSON."""
     host = {"python": platform.python_version(), "kernel": platform.release(), "cpus": os.cpu_count(),
             "load": os.getloadavg()}  # fmt: skip
     said = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": host,
-        "stack": stack,
         "unit": "seconds",
         "entries": [entry.as_json() for entry in entries],
     }

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 from intercede import Copy, Counters, JobDescription, open_element
 from intercede.elements.batch import BatchElement
-from intercede.schedulers.slurm import Slurm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from intercede.model import SchedulerName
     from intercede.settings import ResourceSettings
     from intercede.steps import Command, Completed
 
 OUTPUT = "result.txt"
 SIZES = {"stdout": 1000, "stderr": 100, OUTPUT: 4096}
-# Jobs that wait for their release do not disturb what is measured
-HELD = JobDescription(executable="true", outputs=(OUTPUT,), native={"slurm": ("--hold",)})
 PAYLOAD = f"printf %0{SIZES['stdout']}d 0; printf %0{SIZES['stderr']}d 0 >&2; printf %0{SIZES[OUTPUT]}d 0 >{OUTPUT}"
 RUN = JobDescription(executable="sh", arguments=("-c", PAYLOAD), outputs=(OUTPUT,))
+
+
+def waiting(scheduler: SchedulerName, hold: tuple[str, ...]) -> JobDescription:
+    """Jobs that wait for their release do not disturb what is measured."""
+    return JobDescription(executable="true", outputs=(OUTPUT,), native={scheduler: hold})
 
 
 def copies(n: int) -> list[Copy]:
@@ -54,7 +57,7 @@ class Catcher:
 
 async def tar_of(settings: ResourceSettings, description: JobDescription, each: list[Copy]) -> bytes:
     """The very bytes that a submission sends."""
-    element = BatchElement(settings, Catcher(), Slurm())
+    element = BatchElement(settings, Catcher(), open_element(settings).scheduler)
     try:
         await element.submit(description, each)
     except Sent as sent:

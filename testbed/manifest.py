@@ -74,6 +74,7 @@ class StackSpec:
         scheme: What follows `ssh+` in the URL.
         daemons: What may be stopped, started, frozen and thawed.
         moves: Whether the release is still being made, so that another version is reported and no failure.
+        inside: Whether its Python is new enough for a suite of tests to run in it.
         layout: Its containers.
     """
 
@@ -85,6 +86,7 @@ class StackSpec:
     scheme: str
     daemons: tuple[str, ...]
     moves: bool = False
+    inside: bool = False
     layout: Layout = field(default_factory=Layout)
 
 

@@ -64,11 +64,10 @@ def support() -> str:
             rows.append(
                 [TITLES[name], "this machine, over SSH", f"{here}, {there}", RECORDED.get(name, "from documentation")]
             )
-        inside = {cell.stack.name for cell in load_cells().values() if cell.stack and cell.python}
         for stack in plain:
-            # On Slurm's own machine the suite runs where Python is new enough
-            ways = {"over SSH": there} | ({"this machine": here} if stack.name in inside else {})
-            system = f"{TITLES[name]} {stack.version}"
+            # On the system's own machine the suite runs where Python is new enough
+            ways = {"over SSH": there} | ({"this machine": here} if stack.inside else {})
+            system = f"{TITLES[name]} {stack.version}, Debian {stack.suite}"
             rows += [[system, where, url, _state(stack.name)] for where, url in reversed(ways.items())]
     planned = [TITLES[name] for name in get_args(SchedulerName) if name not in SCHEDULERS]
     rows.append([", ".join([*planned, "HTCondor-CE"]), "", "", "planned"])

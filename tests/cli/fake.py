@@ -169,7 +169,8 @@ class FakeElement:
     async def find(self, tag: str) -> Submission:
         await self._called("find")
         refs = tuple(ref for ref in self.site.jobs if ref.submission == tag)
-        return Submission(tag, tuple(str(ref.copy_index) for ref in refs), refs)
+        results = tuple(self.site.copy_errors.get(ref.copy_index, ref) for ref in refs)
+        return Submission(tag, tuple(str(ref.copy_index) for ref in refs), results)
 
     async def abandon(self, tag: str) -> Submission:
         await self._called("abandon")

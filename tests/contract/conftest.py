@@ -1,7 +1,7 @@
 """The places where the contract is to hold.
 
-Each plain Slurm of the testbed's manifest is a place. A run takes 24.11 and the newest; another one is there when it is
-asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
+Each plain stack of the testbed's manifest is a place. A run takes those that are run every day; another one is there
+when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
 `INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
 of the machine that it runs on: `test_inside.py` does so inside the containers.
 """
@@ -26,10 +26,11 @@ from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
 from intercede.testing.ssh_server import SSHServer, ssh_server
-from testbed.manifest import load_manifest
+from testbed.manifest import DEFAULT, load_manifest
+from tools.cells import load_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from testbed.stack import Stack
@@ -38,14 +39,20 @@ ON_CLUSTER = ("told", "orders", "hold", "queues", "limits", "requeue", "describe
 ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "limits", "requeue", "describe", "stranger")
 ON_OAR = ("one-host", "small", "orders", "hold", "queues", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
+# The command languages of the testbed, and what their stacks have
+SYSTEMS: Mapping[str, tuple[type, Sequence[str]]] = {
+    "slurm": (Slurm, ON_SLURM),
+    "gridengine": (GridEngine, ON_GRIDENGINE),
+    "oar": (OAR, ON_OAR),
+}
+CELLS = load_cells()
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
     f"ssh-{stack.name}": stack
     for stack in load_manifest().values()
-    if (stack.system, stack.shape) == ("slurm", "plain") and stack.name != "slurm-24.11"
+    if stack.system in SYSTEMS and stack.shape == "plain" and stack.name != DEFAULT
 }
-NEWEST = max(VERSIONS, key=lambda name: [int(part) for part in VERSIONS[name].version.split(".")])
-PLACES: Mapping[str, frozenset[str]] = {
+PLACES: dict[str, frozenset[str]] = {
     "local-process": traits_of(Process, "one-host", "told", "supervised"),
     "ssh-process": traits_of(Process, "one-host", "told", "supervised", "ssh"),
     "sshd-process": traits_of(Process, "one-host", "told", "supervised", "ssh", "sshd", "small", "stranger"),
@@ -54,30 +61,25 @@ PLACES: Mapping[str, frozenset[str]] = {
     "cluster-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
     "gateway-slurm": traits_of(Slurm, "ssh", "sshd", *ON_SLURM),
     "round-robin-slurm": traits_of(Slurm, "ssh", "sshd", *ON_CLUSTER),
-    "local-slurm": traits_of(Slurm, *ON_SLURM),
-    "ssh-gridengine": traits_of(GridEngine, "ssh", "sshd", *ON_GRIDENGINE),
-    "local-gridengine": traits_of(GridEngine, *ON_GRIDENGINE),
-    "ssh-oar": traits_of(OAR, "ssh", "sshd", *ON_OAR),
-    "ssh-oar-2.5": traits_of(OAR, "ssh", "sshd", *ON_OAR),
-    "local-oar": traits_of(OAR, *ON_OAR),
-} | {name: traits_of(Slurm, "ssh", "sshd", *ON_SLURM) for name in VERSIONS}
+}
+for _name, _stack in VERSIONS.items():
+    _scheduler, _has = SYSTEMS[_stack.system]
+    PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *_has)}
+PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
-    "sshd-process": "slurm-24.11",
-    "ssh-slurm": "slurm-24.11",
+    "sshd-process": DEFAULT,
+    "ssh-slurm": DEFAULT,
     "bare-slurm": "slurm-24.11-no-accounting",
     "cluster-slurm": "slurm-24.11-cluster",
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
-    "ssh-gridengine": "gridengine-8.1",
-    "ssh-oar": "oar-2.6",
-    "ssh-oar-2.5": "oar-2.5",
-}
-CONTAINED |= {name: stack.name for name, stack in VERSIONS.items()}
-INSIDE = {"local-slurm", "local-gridengine", "local-oar"}
-# Where test_inside.py runs the suite; Python is too old in the others
-CONTAINERS = {"inside-slurm-24.11": "slurm-24.11", "inside-slurm-26.05": "slurm-26.05"}
-CONTAINERS |= {"inside-gridengine-8.1": "gridengine-8.1", "inside-oar-2.6": "oar-2.6", "inside-oar-2.5": "oar-2.5"}
-ON_REQUEST = VERSIONS.keys() - {NEWEST} | {"inside-slurm-26.05", "ssh-oar-2.5", "inside-oar-2.5"}
+} | {name: stack.name for name, stack in VERSIONS.items()}
+INSIDE = {f"local-{name}" for name in SYSTEMS}
+# Where test_inside.py runs the suite
+CONTAINERS = {f"inside-{stack.name}": stack.name for stack in load_manifest().values() if stack.inside}
+ON_REQUEST = {name for name, stack in (CONTAINED | CONTAINERS).items() if not CELLS[stack].daily}
+# of one system, one is enough for every day
+ON_REQUEST |= {"inside-slurm-26.05"}
 ONLY = {
     # Slurm without accounting, whose daemon may be frozen at any time: what depends on either
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
@@ -230,7 +232,8 @@ def place(
             home = os.path.expanduser(f"~/contract-{secrets.token_hex(3)}")
             system = name.removeprefix("local-")
             settings = {"id": system, "scheduler": system}
-            yield Place(name, PLACES[name], settings, home, **BATCH[system], **CONTAINER)
+            extras: dict[str, Any] = {**BATCH[system], **CONTAINER}
+            yield Place(name, PLACES[name], settings, home, **extras)
         else:
             settings = {"id": "local", "scheduler": "process", "slots": 4}
             yield Place(name, PLACES[name], settings, str(tmp_path_factory.mktemp(name)))

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from intercede import registry
 from intercede.answers import JobState, JobStatus, Reason
 from intercede.cli import screen
+from intercede.cli.exit_codes import Exit
 from intercede.cli.main import app
 from intercede.errors import (
     AuthenticationFailed,
@@ -147,6 +148,16 @@ def test_submit_then_everything_else(call, site):
     site.jobs = {}
     assert "t:1\tSUCCEEDED" in call("status").stdout, "the last that was seen, although the resource has forgotten it"
     assert "purged" in call("list").stdout
+
+
+def test_find_says_once_what_is_true_of_many_copies_and_in_words_of_the_command_line(call, site):
+    call("submit", "-n", "4", "--tag", "t", "--", "true")
+    site.copy_errors = {copy: SubmissionUnknown("t", "the controller did not answer") for copy in (1, 2)}
+    said = call("find", "t", code=Exit.UNKNOWN).stderr
+    advice = "Ask again later, or give up on it: intercede find --abandon t"
+    assert f"copies 1-2: submission t: the controller did not answer. {advice}" in " ".join(said.split())
+    assert said.count("did not answer") == 1
+    assert "2 of 4 jobs of t got through" in said
 
 
 def test_jobs_of_several_submissions_are_kept_apart(call, tmp_path):

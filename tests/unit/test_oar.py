@@ -92,7 +92,7 @@ def test_a_job_with_a_number_is_queued_whatever_else_is_said(shell: Shell, versi
 
 
 def test_hostile_directories(shell: Shell, tmp_path: Path) -> None:
-    shell("ic_submit \"/it's 100% \\$HOME/t\" ic-t 3 2 -q long", oarsub="submit_array")
+    shell('ic_submit "/it\'s 100% \\$HOME/t" ic-t 3 2 -q long', oarsub="submit_array")
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert "<-d></><-O></dev/null>" in call
     assert r"<-q><long><exec /bin/sh /it\'s\ 100\%\ \$HOME/t/runner /it\'s\ 100\%\ \$HOME/t 3 ic-" in call
@@ -227,8 +227,9 @@ def test_states_that_nobody_knows() -> None:
 
 def test_words() -> None:
     wanted = Resources(cores=5, nodes=2, walltime="90m", queue="long", account="p")
-    native = {"oar": ("-t", "besteffort")}
-    description = JobDescription(executable="true", resources=wanted, requeue=True, native=native)
+    description = JobDescription(
+        executable="true", resources=wanted, requeue=True, native={"oar": ("-t", "besteffort")}
+    )
     assert SCHEDULER.words(description, SETTINGS) == (
         "-l", "/nodes=2/resource_id=3,walltime=1:30:0", "-q", "long", "--project", "p", "-t", "idempotent",
         "-t", "besteffort",

@@ -11,8 +11,9 @@ from intercede.cli.exit_codes import Exit, of_errors
 from intercede.cli.memory import Memory
 from intercede.cli.session import Session, absolute, by_copy, settings_of
 from intercede.cli.wiring import say
-from intercede.errors import ConfigurationError, IntercedeError
+from intercede.errors import ConfigurationError, IntercedeError, SubmissionUnknown
 from intercede.model import check_tag, parse_walltime
+from intercede.workarea.scheduler import ranges
 
 if TYPE_CHECKING:
     from intercede.answers import QueueInfo, Submission
@@ -37,10 +38,21 @@ async def find(access: Access, tag: str, *, abandon: bool, as_json: bool) -> int
             return of_errors(found.errors.values())
         for ref in found.refs:
             screen.line(str(ref))
-        for copy, error in found.errors.items():
-            say(f"copy {copy}: {error}")
+        for text in _without_a_job(found):
+            say(text)
         say(f"{len(found.refs)} of {len(found.results)} jobs of {tag} got through to {resource}")
         return of_errors(found.errors.values())
+
+
+def _without_a_job(found: Submission) -> list[str]:
+    """What is said of the copies that are no jobs: once where it is the same of many."""
+    said: dict[str, list[int]] = {}
+    for copy, error in found.errors.items():
+        if isinstance(error, SubmissionUnknown):
+            advice = f"Ask again later, or give up on it: intercede find --abandon {found.tag}"
+            error = SubmissionUnknown(found.tag, error.answer, advice)
+        said.setdefault(str(error), []).append(copy)
+    return [f"{'copy' if len(each) == 1 else 'copies'} {ranges(each)}: {text}" for text, each in said.items()]
 
 
 async def submissions(access: Access, since: str | None, *, as_json: bool) -> int:

@@ -55,7 +55,7 @@ class Orders:
         for (tag, first), group in self._parts(wanted).items():
             copies = ranges(ref.copy_index for ref in group)
             lines[tag, str(first)] = " ".join([tag, str(first), copies, *self._scheduler.order_words(group)])
-        answers = await self._order("cancel", lines, wanted, "scancel" if self._scheduler.name == "slurm" else "cancel")
+        answers = await self._order("cancel", lines, wanted)
         return {ref: answers.get(ref, Outcome.NOT_NEEDED) for ref in refs}
 
     async def release(self, refs: Iterable[JobRef]) -> Answers:
@@ -65,7 +65,7 @@ class Orders:
             (tag, str(first)): " ".join([tag, str(first), *self._scheduler.order_words(group)])
             for (tag, first), group in self._parts(wanted).items()
         }
-        return await self._order("release", lines, wanted, "release")
+        return await self._order("release", lines, wanted)
 
     async def purge(self, statuses: Mapping[JobRef, JobStatus]) -> Answers:
         """Remove the files of jobs that have ended or are unknown."""
@@ -109,7 +109,7 @@ class Orders:
 
         return {key: list(group) for key, group in groupby(sorted(refs, key=part), part)}
 
-    async def _order(self, name: str, lines: Mapping[tuple[str, str], str], refs: list[JobRef], asked: str) -> Answers:
+    async def _order(self, name: str, lines: Mapping[tuple[str, str], str], refs: list[JobRef]) -> Answers:
         if not lines:
             return {}
         said = await self._run(lambda area: area.order(name, lines.values(), self._limits.command_time))
@@ -119,7 +119,7 @@ class Orders:
             if verdict in {"0", "gone"}:
                 answers[ref] = Outcome.DONE if verdict == "0" else Outcome.NOT_NEEDED
             else:
-                answers[ref] = CommandError(asked, text, returncode=int(verdict) if verdict.isdigit() else None)
+                answers[ref] = CommandError(name, text, returncode=int(verdict) if verdict.isdigit() else None)
         return answers
 
 

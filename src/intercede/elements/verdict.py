@@ -167,9 +167,7 @@ def _is_another(observed: Observation) -> bool:
     return observed.name.startswith("ic-")
 
 
-def _ended(
-    fields: dict[str, Any], record: Record | None, *, cancelled: bool, by_itself: bool = False
-) -> JobStatus:
+def _ended(fields: dict[str, Any], record: Record | None, *, cancelled: bool, by_itself: bool = False) -> JobStatus:
     """A job that ended, with what it wrote of itself."""
     if record is not None:
         _recorded(fields, record)

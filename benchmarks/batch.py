@@ -1,4 +1,4 @@
-"""Submit, status and output of many jobs on Slurm over SSH, against raw commands."""
+"""Submit, status and output of many jobs of a batch system over SSH, against raw commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks import floor
 from benchmarks.cluster import forget_ended_jobs
 from benchmarks.measure import compare, say
-from benchmarks.work import HELD, OUTPUT, PAYLOAD, RUN, Fresh, copies, tar_of
+from benchmarks.work import OUTPUT, PAYLOAD, RUN, Fresh, copies, tar_of, waiting
 from intercede import JobOutput, JobRef, open_element
 
 if TYPE_CHECKING:
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     import testbed
     from benchmarks.cluster import Raw
     from benchmarks.measure import Entry
+    from benchmarks.systems import System
     from intercede.elements.batch import BatchElement
     from intercede.settings import ResourceSettings
 
 BAR = 1.5
-_SETTLED = "for i in $(seq 300); do sdiag | grep -q 'DBD Agent queue size: *0$' && break; sleep 0.1; done"
 
 
-class Slurm:
+class Batch:
     """Measures on one cluster.
 
     Args:
+        system: Its raw commands.
         stack: The cluster.
         settings: The same as a resource.
         host: A raw connection to it.
@@ -39,8 +40,16 @@ class Slurm:
     """
 
     def __init__(
-        self, stack: testbed.Stack, settings: ResourceSettings, host: Raw, scratch: Path, repetitions: int
+        self,
+        system: System,
+        stack: testbed.Stack,
+        settings: ResourceSettings,
+        host: Raw,
+        scratch: Path,
+        repetitions: int,
     ) -> None:
+        self._system = system
+        self._held = waiting(system.name, system.hold)
         self._stack = stack
         self._settings = settings
         self._host = host
@@ -56,25 +65,29 @@ class Slurm:
         return path
 
     async def _drop(self, job: str) -> None:
-        """Cancel an array, and wait until the controller has told the database: what is measured next has it to itself.
+        """Cancel a native job, and wait until what is measured next has the system to itself.
 
         Files stay until the end: ext4 makes new ones slowly for a minute after a removal.
         """
-        await self._host(f"scancel {job}; {_SETTLED}")
+        await self._host(self._system.drop.format(job))
+
+    def _job(self, refs: list[JobRef]) -> str:
+        """The native job that copies are of."""
+        return self._system.number(refs[0].native)
 
     async def submit(self, n: int) -> tuple[Entry, list[JobRef]]:
         """Submit N copies that are held; gives the last ones, still queued."""
         each = copies(n)
-        tar = await tar_of(self._settings, HELD, each)
+        tar = await tar_of(self._settings, self._held, each)
         fresh = Fresh(self._settings)
         last: list[JobRef] = []
 
         async def ours() -> float:
             if last:
-                await self._drop(native(last))
+                await self._drop(self._job(last))
 
             async def work(element: BatchElement) -> None:
-                last[:] = (await element.submit(HELD, each)).refs
+                last[:] = (await element.submit(self._held, each)).refs
 
             took = await fresh(work)
             assert len(last) == n
@@ -82,16 +95,16 @@ class Slurm:
 
         async def raw(*, build: bool) -> float:
             self._number += 1
-            line = floor.submit(f"floor-{self._number}", n)
+            line = self._system.submit(f"floor-{self._number}", n)
             began = time.perf_counter()
-            sent = await tar_of(self._settings, HELD, each) if build else tar
-            job = (await self._host(line, sent)).decode().strip()
+            sent = await tar_of(self._settings, self._held, each) if build else tar
+            said = (await self._host(line, sent)).decode()
             took = time.perf_counter() - began
-            await self._drop(job)
+            await self._drop(self._system.number(said))
             return took
 
         ways = {"floor": lambda: raw(build=False), "floor that builds the tar": lambda: raw(build=True)}
-        entry = await compare(f"submit {n}", n, ours, ways, self._repetitions, bar=BAR)
+        entry = await compare(f"{self._system.name} submit {n}", n, ours, ways, self._repetitions, bar=BAR)
         entry.executions = fresh.executions
         entry.notes["tar MB"] = round(len(tar) / 1e6, 2)
         return entry, last
@@ -100,9 +113,9 @@ class Slurm:
         """Ask for the status of jobs.
 
         Args:
-            name: Of the entry.
+            name: Of the entry, after the system's.
             refs: The jobs, of one array.
-            history: Whether the floor needs sacct as well.
+            history: Whether the floor needs the history as well.
         """
         fresh = Fresh(self._settings)
 
@@ -111,20 +124,22 @@ class Slurm:
 
         async def raw() -> float:
             began = time.perf_counter()
-            found = floor.read_status(await self._host.text(floor.status(native(refs), history=history)))
+            found = self._system.count(await self._host.text(self._system.status(self._job(refs), history=history)))
             took = time.perf_counter() - began
-            assert len(found) == len(refs), len(found)
+            assert found == len(refs), found
             return took
 
         ways = {"floor": raw}
-        entry = await compare(name, len(refs), lambda: fresh(work), ways, self._repetitions, bar=BAR)
+        entry = await compare(
+            f"{self._system.name} {name}", len(refs), lambda: fresh(work), ways, self._repetitions, bar=BAR
+        )
         entry.executions = fresh.executions
         return entry
 
     async def output(self, name: str, refs: list[JobRef]) -> Entry:
         """Fetch stdout, stderr and one file of jobs."""
         fresh = Fresh(self._settings)
-        command = floor.tar(refs[0].submission, OUTPUT)
+        command = floor.tar(self._system.name, refs[0].submission, OUTPUT)
 
         async def ours() -> float:
             into = self._fresh("ours")
@@ -158,7 +173,7 @@ class Slurm:
             "piped to a thread": lambda: raw(floor.receive_piped),
             "ssh | tar, connects anew": openssh,
         }
-        entry = await compare(name, len(refs), ours, ways, self._repetitions, bar=BAR)
+        entry = await compare(f"{self._system.name} {name}", len(refs), ours, ways, self._repetitions, bar=BAR)
         entry.executions = fresh.executions
         return entry
 
@@ -179,9 +194,9 @@ class Slurm:
         submitted, queued = await self.submit(n)
         entries.append(submitted)
         entries.append(await self.status(f"status {n} queued", queued, history=False))
-        await self._drop(native(queued))
+        await self._drop(self._job(queued))
         self.ended = await self.run(n)
-        # squeue knows that they ended, and not how
+        # the queue of Slurm knows that they ended, and not how; others do not know them any more
         entries.append(await self.status(f"status {n} ended", self.ended, history=True))
         entries.append(await self.output(f"output {n}", self.ended))
 
@@ -191,9 +206,9 @@ class Slurm:
         submitted, queued = await self.submit(n)
         entries.append(submitted)
         entries.append(await self.status(f"status {n} queued", queued, history=False))
-        await self._host(floor.fabricate(queued[0].submission, n, PAYLOAD))
+        await self._host(floor.fabricate(self._system.name, queued[0].submission, n, PAYLOAD))
         entries.append(await self.output(f"output {n}", queued))
-        await self._drop(native(queued))
+        await self._drop(self._job(queued))
         for large in entries:
             if (small := before.get(large.name)) is not None and small is not large:
                 ratio = (large.ours.median / large.n) / (small.ours.median / small.n)
@@ -202,10 +217,5 @@ class Slurm:
     async def forgotten(self, refs: list[JobRef]) -> Entry:
         """Status of ended jobs that only the history knows; changes the cluster's configuration."""
         forget_ended_jobs(self._stack)
-        await self._host("while squeue -h -t all | grep -q .; do sleep 1; done")
+        await self._host(self._system.gone)
         return await self.status(f"status {len(refs)} ended, only in the history", refs, history=True)
-
-
-def native(refs: list[JobRef]) -> str:
-    """The array that jobs are of."""
-    return refs[0].native.partition("_")[0]
