@@ -220,6 +220,13 @@ def test_a_launch_that_failed_is_not_the_end_until_oar_has_looked_at_it() -> Non
     assert over.detail == "it could not be started: no luck"
 
 
+def test_codes_that_stand_for_others_or_are_not_told() -> None:
+    row = "5.1|Terminated|ic-t|default|n1|1795616340|1795616341|1795616346|7200|{}|SWITCH_INTO_TERMINATE_STATE,NO,x"
+    for code in ("", str(98 << 8)):
+        (seen,) = SCHEDULER.read_history(row.format(code)).values()
+        assert (seen.state, seen.exit_code, seen.by_itself) == (JobState.FAILED, None, True)
+
+
 def test_states_that_nobody_knows() -> None:
     (seen,) = SCHEDULER.read_queue("5.1|Sleeping|ic-t|default|n1|1795616340|0|0|||").values()
     assert (seen.word, seen.state) == ("Sleeping", JobState.UNKNOWN)

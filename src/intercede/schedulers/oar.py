@@ -113,11 +113,11 @@ def _terminated(seen: Observation, code: str) -> Observation:
         return seen._replace(by_itself=True)
     exit_code, signal = int(code) >> 8, int(code) & 127
     if signal:
-        return seen._replace(by_itself=True, signal=signal)
+        return seen._replace(signal=signal)
     if exit_code == _SUBSTITUTE:
         return seen._replace(by_itself=True, detail="98 in the database stands for 98 and 99")
     state = JobState.FAILED if exit_code else JobState.SUCCEEDED
-    return seen._replace(by_itself=True, state=state, exit_code=exit_code)
+    return seen._replace(state=state, exit_code=exit_code)
 
 
 def _error(seen: Observation, events: str) -> Observation:
