@@ -47,7 +47,8 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
         ({"queue": said(S.FAILED, "FAILED"), "record": record(0)}, S.FAILED, None, 0, None),
         # unless it says only that it ended
         ({"history": said(S.FAILED, "Terminated", by_itself=True), "record": record(0)}, S.SUCCEEDED, None, 0, None),
-        ({"history": said(S.FAILED, "Terminated", by_itself=True), "record": record(3)}, S.FAILED, R.EXIT_CODE, 3, None),
+        ({"history": said(S.FAILED, "Terminated", by_itself=True), "record": record(3)},
+         S.FAILED, R.EXIT_CODE, 3, None),
         ({"history": said(S.FAILED, "Terminated", by_itself=True)}, S.FAILED, None, None, None),
         ({"history": said(S.FAILED, "FAILED", None, exit_code=3)}, S.FAILED, R.EXIT_CODE, 3, None),
         ({"history": said(S.CANCELLED, "CANCELLED by 0")}, S.CANCELLED, None, None, None),
