@@ -232,6 +232,27 @@ def test_states_that_nobody_knows() -> None:
     assert (seen.word, seen.state) == ("Sleeping", JobState.UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("", "0 7 1 1"),
+        ("v1 2 1795616340 - - - - - n1 - 7", "0 7 3 0"),
+        ("v1 1 1795616340 1795616341 3 - - 0.1 n1 - 7", "0 7 2 0"),
+        ("v1 1 1795616340 - - - - - n1 - 6", "0 7 2 1"),
+    ],
+    ids=["never started", "the same job again", "the same job after its end", "a job of another array"],
+)
+def test_who_may_start_a_copy_again(tmp_path: Path, record: str, said: str) -> None:
+    (tmp_path / "c" / "5").mkdir(parents=True)
+    (tmp_path / "log").mkdir()
+    if record:
+        (tmp_path / "c" / "5" / "record").write_text(f"{record}\n")
+    line = f'ic_identify "{tmp_path}" 5 ic-1-1; ic_again; echo "$ic_index $ic_native $ic_attempt $?"'
+    given = {"PATH": "/usr/bin:/bin", "OAR_ARRAY_ID": "7", "OAR_ARRAY_INDEX": "1"}
+    subprocess.run([SHELL, "-c", f"{SCHEDULER.job_shell}\n{line}"], env=given, check=True)
+    assert (tmp_path / "log" / "5.0").read_text() == f"{said}\n"
+
+
 def test_words() -> None:
     wanted = Resources(cores=5, nodes=2, walltime="90m", queue="long", account="p")
     description = JobDescription(

@@ -38,7 +38,7 @@ ic_unsent() { return 1; }
 # not `{}`.
 ic_ask() {
   ic_got=$(oarstat -J "$@" 2>&1) || { printf '%s\n' "$ic_got"; return 1; }
-  # of a database that has gone away it complains, and exits with 0
+  # of a question that the database does not take it complains, and exits with 0 (2.6.1)
   case $ic_got in
   "") return 0 ;;
   "{"*) ;;
