@@ -122,7 +122,8 @@ class TestHeld:
     async def test_held_from_outside(self, spot: Spot, ce: BatchElement) -> None:
         refs = await waiting_jobs(spot, ce, script(":"), 2)
         await spot.native(spot.place.hold, refs[1])
-        assert [status.state for status in (await ce.status(refs)).values()] == [JobState.QUEUED, JobState.HELD]
+        await reached(ce, refs[1], JobState.HELD)
+        assert (await ce.status(refs))[refs[0]].state is JobState.QUEUED
         assert await ce.release(refs) == {refs[0]: Outcome.NOT_NEEDED, refs[1]: Outcome.DONE}
         for ref in refs:
             await reached(ce, ref, JobState.QUEUED)
