@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from intercede.model import SchedulerName
 
-__all__ = ["GRIDENGINE", "OAR", "SLURM", "System"]
+__all__ = ["GRIDENGINE", "HTCONDOR", "OAR", "SLURM", "System"]
 
 _UNPACK = 'umask 077; mkdir -p "$HOME/{0}/log" "$HOME/{0}/c" && cd "$HOME/{0}" && tar -xf - && '
 
@@ -81,6 +82,19 @@ def _oar_submit(name: str, n: int) -> str:
     )
 
 
+def _htcondor_submit(name: str, n: int) -> str:
+    """The library's lines but for its own attributes, with the files that the library has for each copy."""
+    lines = (
+        "universe = vanilla\nexecutable = runner\narguments = 0 $(Process) $(ClusterId)\nhold = true\n"
+        "output = log/0.$(Process)\nerror = log/0.$(Process).err\nshould_transfer_files = yes\n"
+        "when_to_transfer_output = on_exit\n"
+        "transfer_input_files = job,outputs,one/$(copy).line,secrets/$(copy)\ntransfer_output_files = ic.tar\n"
+        f'transfer_output_remaps = "ic.tar = back/$(copy)"\nbatch_name = {name}\nrequest_cpus = 1\n'
+        "requirements = JobCurrentStartExecutingDate =?= undefined\nqueue copy from seq 0 {0} |\n"
+    ).replace("{0}", str(n - 1))
+    return _UNPACK.format(name) + f"printf %s {shlex.quote(lines)} >submit.0 && condor_submit -terse submit.0"
+
+
 def _slurm_count(text: str) -> int:
     """Lines `ID|...`, of squeue and of sacct, read without a doubt."""
     return len({fields[0]: fields for fields in (line.split("|") for line in text.splitlines())})
@@ -101,6 +115,16 @@ def _oar_count(text: str) -> int:
     return len(set(re.findall(r'^ *"Job_Id" : (\d+)', text, re.MULTILINE)))
 
 
+def _htcondor_count(text: str) -> int:
+    """Lines `CLUSTER PROC ...`, read without a doubt."""
+    return len({tuple(fields[:2]): fields for fields in map(str.split, text.splitlines())})
+
+
+_COLUMNS = (
+    "ClusterId ProcId JobStatus JobBatchName HoldReasonCode HoldReasonSubCode RemoteHost QDate JobCurrentStartDate "
+    "JobCurrentStartExecutingDate CompletionDate EnteredCurrentStatus ExitBySignal ExitCode ExitSignal NumJobStarts "
+    "HoldReason RemoveReason"
+)
 # The controller tells the database of cancelled jobs afterwards: what is measured next has both to itself
 _SETTLED = "for i in $(seq 300); do sdiag | grep -q 'DBD Agent queue size: *0$' && break; sleep 0.1; done"
 
@@ -140,4 +164,16 @@ OAR = System(
     "oardel --array {0} >/dev/null 2>&1; "
     "while oarstat -J --array {0} | grep -q -e '\"Hold\"' -e '\"toError\"'; do sleep 0.2; done",
     "while oarstat | grep -q .; do sleep 1; done",
+)
+HTCONDOR = System(
+    "htcondor",
+    "htcondor-25.14",
+    ("hold = true",),
+    _htcondor_submit,
+    re.compile(r"(\d+)\.0"),
+    "condor_q {0} -af " + _COLUMNS,
+    "condor_history {0} -af " + _COLUMNS,
+    _htcondor_count,
+    "condor_rm {0} >/dev/null; while condor_q {0} -af ProcId | grep -q .; do sleep 0.2; done",
+    "while condor_q -af ProcId | grep -q .; do sleep 1; done",
 )

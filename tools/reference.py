@@ -13,7 +13,7 @@ from intercede.cli import documents
 from intercede.cli.exit_codes import MEANING
 from intercede.cli.main import app
 from intercede.model import Frozen
-from intercede.schedulers import gridengine, oar, pbs, process, slurm
+from intercede.schedulers import gridengine, htcondor, oar, pbs, process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
 from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
@@ -177,6 +177,12 @@ def oar_states() -> str:
     return table(("OAR says", "State", "Meaning"), rows)
 
 
+def htcondor_states() -> str:
+    """HTCondor's numbers and words, and ours."""
+    rows = ([number, f"`{word}`", f"`{state}`"] for number, (state, word) in htcondor.STATES.items())
+    return table(("JobStatus", "Word", "State"), rows)
+
+
 def process_states() -> str:
     """The words for plain processes and ours."""
     rows = (
@@ -209,6 +215,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "errors": error_tree,
     "exit-codes": exit_codes,
     "gridengine-states": gridengine_states,
+    "htcondor-states": htcondor_states,
     "json": json_documents,
     "needs": needs,
     "oar-states": oar_states,

@@ -39,6 +39,7 @@ TITLES = {
 }
 # Of systems that are not in the testbed: what there are recordings of, in tests/transcripts
 RECORDED = {"pbs": "recorded from a live OpenPBS 23.06.06"}
+QUEUELESS = {"htcondor"}
 NEEDS = ("cores", "gpus", "nodes", "memory", "walltime")
 
 
@@ -57,9 +58,10 @@ def support() -> str:
     for name in SCHEDULERS:
         if name == "process":
             continue
-        here = f"`{name}:`, `{name}:///queue`"
+        queue = "" if name in QUEUELESS else "/queue"
+        here = f"`{name}:`" + (f", `{name}://{queue}`" if queue else "")
         plain = [stack for stack in load_manifest().values() if stack.system == name and stack.shape == "plain"]
-        there = f"`ssh+{name}://user@host/queue`"
+        there = f"`ssh+{name}://user@host{queue}`"
         if not plain:
             rows.append(
                 [TITLES[name], "this machine, over SSH", f"{here}, {there}", RECORDED.get(name, "from documentation")]

@@ -33,6 +33,7 @@ SCHEDULERS = {
     "lsf": "intercede.schedulers.lsf:LSF",
     "gridengine": "intercede.schedulers.gridengine:GridEngine",
     "oar": "intercede.schedulers.oar:OAR",
+    "htcondor": "intercede.schedulers.htcondor:HTCondor",
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""
 

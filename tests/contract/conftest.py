@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercede.schedulers.gridengine import GridEngine
+from intercede.schedulers.htcondor import HTCondor
 from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
@@ -38,13 +39,17 @@ if TYPE_CHECKING:
 ON_CLUSTER = ("told", "orders", "hold", "queues", "limits", "requeue", "describe", "stranger")
 ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "limits", "requeue", "describe", "stranger")
 ON_OAR = ("one-host", "small", "orders", "hold", "queues", "describe", "stranger")
+ON_HTCONDOR = ("apart", "accounts", "orders", "told", "small", "hold", "requeue", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # The command languages of the testbed, and what their stacks have
 SYSTEMS: Mapping[str, tuple[type, Sequence[str]]] = {
     "slurm": (Slurm, ON_SLURM),
     "gridengine": (GridEngine, ON_GRIDENGINE),
     "oar": (OAR, ON_OAR),
+    "htcondor": (HTCondor, ON_HTCONDOR),
 }
+# What its plain stacks may be made to hang by; while one does, nobody else is at that place
+FROZEN = {"htcondor": "condor_schedd"}
 CELLS = load_cells()
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
@@ -64,7 +69,7 @@ PLACES: dict[str, frozenset[str]] = {
 }
 for _name, _stack in VERSIONS.items():
     _scheduler, _has = SYSTEMS[_stack.system]
-    PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *_has)}
+    PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *(["freeze"] if _stack.system in FROZEN else []), *_has)}
 PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
     "sshd-process": DEFAULT,
@@ -88,6 +93,7 @@ ONLY = {
     # what does not go through the transport alone
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
+    "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
 }
@@ -126,7 +132,22 @@ OAR_SAYS: Mapping[str, Any] = {
     "describe": ("sh", "-c", f'oarstat -f --sql "{ELEMENT}"', "sh", "{native}"),
     "limited_queue": "short",
 }
-BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE, "oar": OAR_SAYS}
+HTCONDOR: Mapping[str, Any] = {
+    "native_wait": {"htcondor": ("requirements = false",)},
+    "native_hold": {"htcondor": ("hold = true",)},
+    "native_last": {"htcondor": ("priority = -10",)},
+    "hold": ("condor_hold", "{native}"),
+    "requeue": ("condor_vacate_job", "-fast", "{native}"),
+    "describe": ("condor_q", "-long", "{native}"),
+    "reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")",
+    "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
+}
+BATCH: Mapping[str, Mapping[str, Any]] = {
+    "slurm": SLURM,
+    "gridengine": GRIDENGINE,
+    "htcondor": HTCONDOR,
+    "oar": OAR_SAYS,
+}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 
@@ -229,8 +250,9 @@ def place(
             settings = {"id": name, "scheduler": "process", "slots": 4, "ssh": way_to(server)}
             yield Place(name, PLACES[name], settings, str(server.home / "contract"))
         elif name in INSIDE:
-            home = os.path.expanduser(f"~/contract-{secrets.token_hex(3)}")
             system = name.removeprefix("local-")
+            above = "/meet" if "apart" in PLACES[name] else os.path.expanduser("~")
+            home = f"{above}/contract-{secrets.token_hex(3)}"
             settings = {"id": system, "scheduler": system}
             extras: dict[str, Any] = {**BATCH[system], **CONTAINER}
             yield Place(name, PLACES[name], settings, home, **extras)
@@ -245,12 +267,13 @@ def contained(name: str, stack: Stack) -> Place:
     where = stack.url().partition("@")[2]
     settings: dict[str, Any] = {"id": f"ssh+{scheduler}://{where}", "scheduler": scheduler, "ssh": stack.ssh_settings()}
     settings |= {"slots": 4} if scheduler == "process" else {}
-    base = f"/home/alice/contract-{secrets.token_hex(3)}"
+    above = stack.spec.layout.shared if "apart" in PLACES[name] else "/home/alice"
+    base = f"{above}/contract-{secrets.token_hex(3)}"
     extras: dict[str, Any] = {**CONTAINER, **BATCH.get(scheduler, {})}
 
     @contextlib.contextmanager
     def frozen() -> Generator[None]:
-        daemon = stack.daemon("slurmctld")
+        daemon = stack.daemon(FROZEN.get(scheduler, "slurmctld"))
         daemon.freeze()
         try:
             yield

@@ -101,7 +101,7 @@ class Orders:
             return dict.fromkeys(wanted, Outcome.NOT_NEEDED)
         sandbox = Sandbox({}, files, [])
         done = await self._run(lambda area: area.renew(sandbox, self._limits.command_time))
-        return {ref: Outcome.DONE if (ref.submission, ref.copy_index) in done else Outcome.NOT_NEEDED for ref in wanted}
+        return {ref: _renewed(ref, done.get((ref.submission, ref.copy_index))) for ref in wanted}
 
     def _parts(self, refs: Iterable[JobRef]) -> dict[tuple[str, int], list[JobRef]]:
         def part(ref: JobRef) -> tuple[str, int]:
@@ -121,6 +121,13 @@ class Orders:
             else:
                 answers[ref] = CommandError(name, text, returncode=int(verdict) if verdict.isdigit() else None)
         return answers
+
+
+def _renewed(ref: JobRef, seen: bool | None) -> Outcome | IntercedeError:
+    if seen is False:
+        said = "it has started, and its node has the files that it started with"
+        return CommandError(f"renew of {ref}", said, "Give the job secrets that last as long as it does.")
+    return Outcome.NOT_NEEDED if seen is None else Outcome.DONE
 
 
 def _purged(ref: JobRef, verdict: str, text: str) -> Outcome | IntercedeError:

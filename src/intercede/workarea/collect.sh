@@ -2,22 +2,24 @@
 # bounds hold for each job before anything is sent. Names travel with newline and \001 exchanged, one a line.
 bytes=$1 files=$2
 enter
+ic_jobs=$(awk '{ if ($1 != tag) print "/dev/null/" (tag = $1); print $2 }')
+ic_arrive
+ic_live
 # every candidate, ended by NUL, whether or not it is there: `./TAG/c/COPY/stdout`, `./TAG/c/COPY/work/NAME`. What is
 # known of a submission goes to the answer at once. (A loop over words, because `read` asks for every byte by itself.)
 candidates() {
-  last=
-  tag=
-  for copy in $(cat); do
-    if [ -z "$tag" ]; then tag=$copy; continue; fi
-    if [ "$tag" != "$last" ]; then
-      last=$tag good=
+  for copy in $ic_jobs; do
+    case $copy in /*)
+      tag=${copy#/dev/null/} good=
       if present "$tag"; then known >&4; fi
       if present "$tag" && [ ! -L "$tag/c" ]; then good=1; fi
       # shellcheck disable=SC1090 # written by submit
       ic_outputs() { :; }
       if [ -n "$good" ] && plain "$tag/outputs"; then . "./$tag/outputs"; fi
-    fi
-    home=$tag/c/$copy tag=
+      continue
+      ;;
+    esac
+    home=$tag/c/$copy
     [ -n "$good" ] && [ ! -L "$home" ] || continue
     printf './%s/stdout\0./%s/stderr\0' "$home" "$home"
     [ -L "$home/work" ] || ic_outputs
@@ -30,21 +32,6 @@ known() {
   plain "$tag/purged" || return 0
   say purged "$tag"
   cat "$tag/purged"
-}
-output() { # PATTERN: called by `outputs`
-  case $1 in *[][*?/\\]*) ;; *) printf './%s\0' "$home/work/$1"; return 0 ;; esac
-  IFS=
-  # shellcheck disable=SC2086 # the pattern is to be expanded, and with no IFS it is not split
-  set -- "$home/work/"$1
-  unset IFS
-  for name in "$@"; do
-    # a name that leads through a link leads out: it is left behind, but for a link that is itself the last part
-    if [ -e "$name" ] || [ -L "$name" ]; then
-      rest=${name#"$home/work/"}
-      case $rest in */*) linkless "$home/work/${rest%/*}" || continue ;; esac
-      printf './%s\0' "$name"
-    fi
-  done
 }
 exec 4>&1
 list=$(candidates | xargs -0 sh -c '[ "$#" = 0 ] || find "$@" -printf "%y %s %p\0"' sh 2>/dev/null |

@@ -2,10 +2,13 @@
 tag=$1 copy=$2 name=$3 offset=$4 limit=$5
 enter
 present "$tag" || { say nothing; exit 0; }
+ic_jobs="/dev/null/$tag $copy"
+ic_arrive
 case $name in
 stdout | stderr) file=$tag/c/$copy/$name ;;
 *) file=$tag/c/$copy/work/$name ;;
 esac
+[ -f "$tag/c/$copy/record" ] || ic_live "$name"
 linkless "$file" || { say link; exit 0; }
 ended=0
 if [ -f "$tag/c/$copy/record" ]; then

@@ -312,12 +312,13 @@ class Area:
         said = must_exist(sections(self.nonce, answer, name), name)
         return {section.words[1:-1]: (section.words[-1], section.body) for section in said}
 
-    def renew(self, stdin: bytes | Iterable[bytes], seconds: float) -> Steps[set[tuple[str, int]]]:
-        """Replace secrets: gives the (tag, copy) whose files were."""
+    def renew(self, stdin: bytes | Iterable[bytes], seconds: float) -> Steps[dict[tuple[str, int], bool]]:
+        """Replace secrets: gives the (tag, copy) whose files were, and whether the job will see the new ones."""
         command = program("renew", self.scheduler.shell, self._place, stdin=stdin, time_limit=seconds)
         (answer,) = yield (command,)
         said = must_exist(sections(self.nonce, answer, "renew"), "renew")
-        return {(each.words[1], int(each.words[2])) for each in said if each.head == "renewed"}
+        heads = ("renewed", "late")
+        return {(each.words[1], int(each.words[2])): each.head == "renewed" for each in said if each.head in heads}
 
 
 def _read_records(text: str, found: StatusAnswer) -> None:

@@ -4,6 +4,14 @@ ic_nonce=$1 ic_area=$2 ic_scheduler=$3
 shift 3
 say() { printf '%s %s\n' "$ic_nonce" "$*"; }
 give_up() { say cannot; printf '%s\n' "$1"; say end; exit 0; }
+# Where the scheduler moves a job's files, and no file system is shared with the node (docs/adr/0005), it defines these anew:
+#   ic_arrive  takes what came back into the places where the job would have written it itself
+#   ic_live    brings what running jobs have written so far
+# Both are for the jobs in ic_jobs, within the store: words `/dev/null/TAG COPY COPY ...`.
+#   ic_renewed of lines `TAG COPY` on stdin, whose secrets were replaced just now, those of jobs that will see the new ones
+ic_arrive() { :; }
+ic_live() { :; }
+ic_renewed() { cat; }
 # Enters the store of this scheduler in the work area; `create` makes it, `any` goes on without it.
 enter() {
   case $ic_area in
@@ -41,15 +49,6 @@ spread() {
 present() { [ -n "$ic_store" ] && [ -d "$1" ] && [ ! -L "$1" ]; }
 # A file of ours must be one: a link leads elsewhere, and opening a pipe would hang.
 plain() { [ -f "$1" ] && [ ! -L "$1" ]; }
-# Whether a relative path has no link among its parts ($2: how many leading parts to trust is none).
-linkless() {
-  ic_rest=$1 ic_seen=.
-  while [ -n "$ic_rest" ]; do
-    ic_seen=$ic_seen/${ic_rest%%/*}
-    [ ! -L "$ic_seen" ] || return 1
-    case $ic_rest in */*) ic_rest=${ic_rest#*/} ;; *) ic_rest= ;; esac
-  done
-}
 # The parts of a submission and what came of each: `chunk FIRST COUNT known|unknown|abandoned|never`, then the
 # scheduler's own words where they are known.
 chunks() {

@@ -26,8 +26,8 @@ _PARTS = {
     "release": ("release",),
     "purge": ("purge",),
     "renew": ("renew",),
-    "log": ("log",),
-    "collect": ("collect",),
+    "log": ("outputs", "log"),
+    "collect": ("outputs", "collect"),
 }
 
 

@@ -11,7 +11,7 @@ while read -r tag ranges; do
   if [ "$left" -gt 0 ]; then
     printf '%s\n' "$ranges" | tr , '\n' | awk -F- -v t="$tag" -v size="$size" '{ for (c = $1 + 0; c <= $NF + 0; c++) {
       first = int(c / size) * size
-      print t "/c/" c; print t "/secrets/" c; print t "/log/" first "." (c - first) } }' | xargs rm -rf
+      print t "/c/" c; print t "/secrets/" c; print t "/back/" c; print t "/one/" c ".line"; print t "/log/" first "." (c - first); print t "/log/" first "." (c - first) ".err" } }' | xargs rm -rf
     say purged "$tag" "$?"
     continue
   fi

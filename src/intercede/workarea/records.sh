@@ -6,6 +6,7 @@ records() {
   # words `/dev/null/TAG COPY COPY ...`: a tag is told from a copy by a path that nothing can have
   ic_jobs=$(printf '%s\n' "$ic_wanted" | awk '{ if ($1 != tag) print "/dev/null/" (tag = $1)
     last = substr($2, index($2, "-") + 1) + 0; for (c = $2 + 0; c <= last; c++) print c }')
+  ic_arrive
   { doubtful; printf '\n%s\n' "$ic_jobs"; } | awk -v together="${1-}" '
     !wanted && $0 == "" { wanted = 1; next }
     !wanted { doubtful[$0] = 1; next }

@@ -131,7 +131,8 @@ done
 ic_before
 # What runs behind `&` has INT and QUIT ignored (POSIX, 2.11), and no shell can undo that; env of coreutils 8.31 can.
 # Where it cannot, the payload runs in the foreground, and signals are passed on only when it has ended.
-ic_env='env --default-signal=INT,QUIT'
+# HTCondor starts jobs with PIPE ignored.
+ic_env='env --default-signal=INT,QUIT,PIPE'
 if $ic_env true 2>/dev/null; then
   # no `( )` around it: the shell that we wait for must be the one that catches signals
   ic_run &

@@ -86,7 +86,7 @@ class TestLife:
         assert found == {"keys": ["first one", "1", "ü\n'"], "refs": [str(ref) for ref in submission.refs]}
 
     @pytest.mark.slow
-    async def test_many_copies_each_with_its_own(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_many_copies_each_with_its_own(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         copies = [
             Copy(
                 key=f"k{index}",
@@ -100,7 +100,7 @@ class TestLife:
             'printf "%s|%s|%s|%s|%s" "$WHICH" "$(cat "$INTERCEDE_SECRETS/token")" "$1"'
             ' "$INTERCEDE_COPY" "$INTERCEDE_KEY"'
         )
-        submission = await ce.submit(script(text), copies)
+        submission = await ce.submit(script(text, native=dict(spot.place.native_last)), copies)
         assert submission.keys == tuple(f"k{index}" for index in range(MANY))
         statuses = await final(ce, submission.refs, 150)
         assert [each for each in statuses.values() if each.state is not JobState.SUCCEEDED] == []

@@ -41,6 +41,8 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     The suite asks for `reason:NAME` (of `Scheduler.reasons`), `reserves:FIELD` (of `Scheduler.reserves`), and
 
     - `one-host`: jobs run on the submit host itself;
+    - `apart`: the nodes see nothing of the work area; the scheduler moves a job's files (`Place.areas`, `Place.base`);
+    - `accounts`: jobs may be charged to an account;
     - `supervised`: jobs are processes of the submit host, and nobody but us looks after them;
     - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);
     - `queues`: there are named queues, one of them with a limit (`Place.limited_queue`);
@@ -71,10 +73,13 @@ class Place:
         name: In the identifiers of tests.
         traits: What it has, see `traits_of`.
         settings: Of the resource; the suite sets `work_area` and what `BASE` says.
-        base: A directory of the submit host in which the suite may make its own.
+        base: A directory of the submit host in which the suite may make its own. Payloads write there what tests wait
+            for, so nodes must see it, as they need not see a work area.
         credentials: Who supplies secrets, in this process. Other processes get along without.
+        areas: A directory of the submit host for work areas, where nodes do not see it; below `base` by default.
         native_wait: Native words that make a job wait for longer than any test takes.
         native_hold: Native words that make a job held.
+        native_last: Native words that let the jobs of other tests go first, where many would keep them waiting.
         hold: The command that holds a waiting job; `{native}` is its identifier.
         requeue: The command that starts a running job again.
         describe: The command that shows all that the scheduler knows of a job.
@@ -91,8 +96,10 @@ class Place:
     settings: Mapping[str, Any]
     base: str
     credentials: CredentialProvider | None = None
+    areas: str = ""
     native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    native_last: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hold: tuple[str, ...] = ()
     requeue: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
@@ -128,13 +135,14 @@ class Spot:
     Attributes:
         place: The resource.
         home: A directory of the submit host for this test alone; it is there already.
-        area: The work area, below it: not there yet, and of a name that needs to be quoted.
+        area: The work area, below it or apart: not there yet, and of a name that needs to be quoted.
     """
 
     def __init__(self, place: Place, home: str) -> None:
         self.place = place
         self.home = home
-        self.area = f"{home}/it's a 100% $HOME"
+        above = f"{place.areas}/{home.rpartition('/')[2]}" if place.areas else home
+        self.area = f"{above}/it's a 100% $HOME"
         self._look: BatchElement | None = None
 
     @property

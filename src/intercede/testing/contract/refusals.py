@@ -142,8 +142,14 @@ class TestResources:
         await self._refused(spot, ce, "nodes", nodes=2)
 
     @lacks("queues")
-    @pytest.mark.parametrize("field", ["queue", "account"])
-    async def test_no_queues_at_all(self, spot: Spot, ce: BatchElement, field: str) -> None:
+    async def test_no_queues_at_all(self, spot: Spot, ce: BatchElement) -> None:
+        await self._unknown(spot, ce, "queue")
+
+    @lacks("queues", "accounts")
+    async def test_no_accounts_at_all(self, spot: Spot, ce: BatchElement) -> None:
+        await self._unknown(spot, ce, "account")
+
+    async def _unknown(self, spot: Spot, ce: BatchElement, field: str) -> None:
         with pytest.raises(UnsupportedError, match=field):
             await ce.submit(script(":", resources=Resources.model_validate({field: "any"})))
         await nothing_happened(spot, ce)
@@ -270,6 +276,7 @@ class TestStorage:
         await spot.shell('rm -rf "$1"', area)
 
     @needs("small")
+    @lacks("apart")
     async def test_disk_fills_while_the_job_runs(self, spot: Spot, tmp_path: Path) -> None:
         area = f"{spot.place.small}/{os.path.basename(spot.home)}"
         async with spot.element(work_area=area) as ce:

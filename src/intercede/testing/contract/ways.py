@@ -181,7 +181,8 @@ class TestFrozen:
                 outcomes = await asyncio.gather(hasty.cancel([running]), return_exceptions=True)
                 assert _all_errors(outcomes)
                 # the watchdog's last word comes five seconds after the limit
-                clients = "ps -eo args | grep -E '^(squeue|sbatch|sacct|scancel|sinfo) ' >&2"
+                names = "squeue|sbatch|sacct|scancel|sinfo|condor_(q|submit|history|rm|status)"
+                clients = f"ps -eo args | grep -E '^({names}) ' >&2"
                 await spot.shell(f"for i in 1 2 3 4 5 6 7 8; do {clients} || exit 0; sleep 1; done; exit 1")
         await _settle(spot, description, 2)
         await ce.cancel([running])

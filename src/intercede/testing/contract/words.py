@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from intercede.answers import JobState, JobStatus
 from intercede.model import Copy, JobDescription
 from intercede.testing.contract.place import local_copy
+from intercede.testing.contract.select import lacks
 from intercede.testing.contract.steps import fetch_one, final, reached, run, script, waiting_jobs
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class TestPayload:
         cwds = [output.files["cwd"].read_text().strip() for output in outputs]
         assert len(set(cwds)) == 2
         real = (await spot.shell('cd "$1" && pwd -P', spot.area)).decode().strip()
-        assert all(cwd.startswith(f"{real}/") for cwd in cwds)
+        assert all(cwd.startswith(f"{real}/") for cwd in cwds) is not spot.place.has("apart")
         assert [output.files["modes"].read_text().split() for output in outputs] == [["700", "700"]] * 2
         # what DUMP itself had written by then, and nothing of the other copy's
         assert [set(output.files["ls"].read_text().split()) - {"argv", "environ", "cwd", "umask", "ls"}
@@ -212,6 +213,7 @@ class TestSecrets:
         await final(ce, [*running, *waiting])
         await self._gone(spot, value)
 
+    @lacks("apart")
     async def test_renewed_while_the_job_runs(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
         text = (
             'cat "$INTERCEDE_SECRETS/s" >first; : >"$1/ready"; while [ ! -e "$1/go" ]; do sleep 0.1; done;'
