@@ -52,6 +52,8 @@ def shell(tmp_path: Path, version: str) -> Shell:
     """Runs a line of shell after OAR's functions; `oarstat="NAME"` makes that command answer by a recording."""
 
     def run(line: str, stdin: str = "", **commands: str) -> subprocess.CompletedProcess[str]:
+        for name in ("t", "it's 100% $HOME"):
+            (tmp_path / name / "log").mkdir(parents=True, exist_ok=True)
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         for command, name in commands.items():
@@ -78,26 +80,27 @@ def numbered(version: str, name: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["submit_array", "submit_one", "submit_walltime"])
-def test_of_an_answer_the_number_is_kept(shell: Shell, version: str, name: str) -> None:
-    done = shell("ic_submit /area/t ic-t 0 4", oarsub=name)
+def test_of_an_answer_the_number_is_kept(shell: Shell, version: str, tmp_path: Path, name: str) -> None:
+    done = shell(f"ic_submit {tmp_path}/t ic-t 0 4", oarsub=name)
     assert (done.returncode, done.stdout) == (0, f"{numbered(version, name)}\n")
     assert SCHEDULER.native(done.stdout, 2) == f"{numbered(version, name)}.3"
 
 
-def test_a_job_with_a_number_is_queued_whatever_else_is_said(shell: Shell, version: str) -> None:
+def test_a_job_with_a_number_is_queued_whatever_else_is_said(shell: Shell, version: str, tmp_path: Path) -> None:
     assert part(version, "submit_noserver", "exit").strip() == "9"
     assert "Job is killed" in part(version, "submit_noserver", "stderr")
-    done = shell("ic_submit /area/t ic-t 0 2", oarsub="submit_noserver")
+    done = shell(f"ic_submit {tmp_path}/t ic-t 0 2", oarsub="submit_noserver")
     assert (done.returncode, done.stdout) == (0, f"{numbered(version, 'submit_noserver')}\n")
 
 
 def test_hostile_directories(shell: Shell, tmp_path: Path) -> None:
-    shell('ic_submit "/it\'s 100% \\$HOME/t" ic-t 3 2 -q long', oarsub="submit_array")
+    shell(f'ic_submit "{tmp_path}/it\'s 100% \\$HOME" ic-t 3 2 -q long', oarsub="submit_array")
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert "<-d></><-O></dev/null>" in call
-    assert r"<-q><long><exec /bin/sh /it\'s\ 100\%\ \$HOME/t/runner /it\'s\ 100\%\ \$HOME/t 3 ic-" in call
-    shell("ic_submit /plain/t ic-t 0 1", oarsub="submit_array")
-    assert "<-d></plain/t>" in (tmp_path / "calls").read_text()
+    here = rf"{tmp_path}/it\'s\ 100\%\ \$HOME"
+    assert f"<-q><long><exec /bin/sh {here}/runner {here} 3 ic-" in call
+    shell(f"ic_submit {tmp_path}/t ic-t 0 1", oarsub="submit_array")
+    assert f"<-d><{tmp_path}/t>" in (tmp_path / "calls").read_text()
 
 
 @pytest.mark.parametrize(
@@ -109,8 +112,8 @@ def test_hostile_directories(shell: Shell, tmp_path: Path) -> None:
         ("bad_option", "no-such-option", ""),
     ],
 )
-def test_refusals(shell: Shell, name: str, wanted: str, field: str) -> None:
-    done = shell("ic_submit /d ic-t 0 1", oarsub=name)
+def test_refusals(shell: Shell, tmp_path: Path, name: str, wanted: str, field: str) -> None:
+    done = shell(f"ic_submit {tmp_path}/t ic-t 0 1", oarsub=name)
     assert done.returncode not in {0, 127}
     assert shell('ic_refused "$(cat)"', stdin=done.stdout).returncode == 0
     error = SCHEDULER.refusal(done.stdout, done.returncode)

@@ -10,9 +10,14 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
   case $ic_d in *[!A-Za-z0-9/._+@-]*) ic_w=/ ;; *) ic_w=$ic_d ;; esac
   # the command is read by the user's login shell, which may be any
   ic_q=$(printf '%s' "$ic_d" | sed 's/[][ !"#$%&'\''()*,:;<=>?@\\^`{|}~]/\\&/g')
-  ic_got=$(oarsub --array "$ic_c" -n "$ic_n" -d "$ic_w" -O /dev/null -E /dev/null "$@" \
-    "exec /bin/sh $ic_q/runner $ic_q $ic_f $(ic_mark "$ic_d")" 2>&1)
+  # one that is interrupted, or cannot write, deletes what it has queued already, and may keep the database waiting: nothing
+  # that ends us or the connection is to reach it
+  ic_out=$ic_d/log/$ic_f.oarsub
+  setsid timeout 600 oarsub --array "$ic_c" -n "$ic_n" -d "$ic_w" -O /dev/null -E /dev/null "$@" \
+    "exec /bin/sh $ic_q/runner $ic_q $ic_f $(ic_mark "$ic_d")" >"$ic_out" 2>&1 &
+  wait $!
   ic_code=$?
+  ic_got=$(cat "$ic_out")
   ic_id=$(printf '%s\n' "$ic_got" | sed -n 's/^OAR_ARRAY_ID=\([1-9][0-9]*\)$/\1/p' | tail -n 1)
   # of an array of one, no array is told
   [ -n "$ic_id" ] || ic_id=$(printf '%s\n' "$ic_got" | sed -n 's/^OAR_JOB_ID=\([1-9][0-9]*\)$/\1/p' | tail -n 1)
