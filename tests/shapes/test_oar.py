@@ -69,7 +69,7 @@ async def test_many_in_one_execution_each_time(spot_on: SpotAt) -> None:
     spot = await spot_on(STACK)
     async with spot.element() as ce:
         before = ce.counters.commands
-        refs = (await ce.submit(script("sleep 300", native={"oar": ("--hold",)}), 200)).refs
+        refs = (await ce.submit(script("sleep 300", native={"oar": ("--hold",)}), 1000)).refs
         assert {ref.native.partition(".")[0] for ref in refs} == {refs[0].native.partition(".")[0]}
         told = await ce.status(refs)
         assert {each.state for each in told.values()} == {JobState.HELD}
