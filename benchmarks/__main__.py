@@ -13,7 +13,7 @@ from benchmarks import local, memory, report, startup
 from benchmarks.batch import Batch
 from benchmarks.cluster import cluster, raw, settings_of
 from benchmarks.measure import say
-from benchmarks.systems import GRIDENGINE, HTCONDOR, SLURM
+from benchmarks.systems import GRIDENGINE, HTCONDOR, OAR, SLURM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.systems import System
 
 ON_SLURM = ("slurm", "big", "memory", "forgotten")
-OTHERS = {"gridengine": GRIDENGINE, "htcondor": HTCONDOR}
+OTHERS = {"gridengine": GRIDENGINE, "htcondor": HTCONDOR, "oar": OAR}
 GROUPS = ("startup", "local", *ON_SLURM, *OTHERS)
 
 

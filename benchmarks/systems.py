@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from intercede.model import SchedulerName
 
-__all__ = ["GRIDENGINE", "HTCONDOR", "SLURM", "System"]
+__all__ = ["GRIDENGINE", "HTCONDOR", "OAR", "SLURM", "System"]
 
 _UNPACK = 'umask 077; mkdir -p "$HOME/{0}/log" "$HOME/{0}/c" && cd "$HOME/{0}" && tar -xf - && '
 
@@ -75,6 +75,13 @@ def _gridengine_submit(name: str, n: int) -> str:
     )
 
 
+def _oar_submit(name: str, n: int) -> str:
+    return _UNPACK.format(name) + (
+        f'oarsub --array {n} --hold -n {name} -d "$PWD" -O /dev/null -E /dev/null -l /nodes=1/resource_id=1 '
+        '"exec /bin/sh $PWD/runner $PWD 0" | sed -n "s/^OAR_ARRAY_ID=//p"'
+    )
+
+
 def _htcondor_submit(name: str, n: int) -> str:
     """The library's lines but for its own attributes, with the files that the library has for each copy."""
     lines = (
@@ -101,6 +108,11 @@ def _gridengine_count(text: str) -> int:
             first, _, last = part.partition(":")[0].partition("-")
             found.update(map(str, range(int(first), int(last or first) + 1)))
     return len(found)
+
+
+def _oar_count(text: str) -> int:
+    """Jobs of oarstat's JSON, read without a doubt."""
+    return len(set(re.findall(r'^ *"Job_Id" : (\d+)', text, re.MULTILINE)))
 
 
 def _htcondor_count(text: str) -> int:
@@ -139,6 +151,19 @@ GRIDENGINE = System(
     _gridengine_count,
     "qdel {0} >/dev/null; while qstat | grep -q '^ *{0} '; do sleep 0.2; done",
     "while qstat | grep -q .; do sleep 1; done",
+)
+OAR = System(
+    "oar",
+    "oar-2.6",
+    ("--hold",),
+    _oar_submit,
+    re.compile(r"^(\d+)"),
+    "oarstat -J --array {0}",
+    ":",  # that tells of ended jobs as well
+    _oar_count,
+    "oardel --array {0} >/dev/null 2>&1; "
+    "while oarstat -J --array {0} | grep -q -e '\"Hold\"' -e '\"toError\"'; do sleep 0.2; done",
+    "while oarstat | grep -q .; do sleep 1; done",
 )
 HTCONDOR = System(
     "htcondor",

@@ -13,7 +13,7 @@ from intercede.cli import documents
 from intercede.cli.exit_codes import MEANING
 from intercede.cli.main import app
 from intercede.model import Frozen
-from intercede.schedulers import gridengine, htcondor, pbs, process, slurm
+from intercede.schedulers import gridengine, htcondor, oar, pbs, process, slurm
 from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
 from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
@@ -171,6 +171,12 @@ def gridengine_states() -> str:
     return table(("Letter", "State", "Meaning"), rows)
 
 
+def oar_states() -> str:
+    """OAR's words and ours."""
+    rows = ([f"`{word}`", f"`{state}`", text] for word, (state, text) in oar.STATES.items() if not state.is_final)
+    return table(("OAR says", "State", "Meaning"), rows)
+
+
 def htcondor_states() -> str:
     """HTCondor's numbers and words, and ours."""
     rows = ([number, f"`{word}`", f"`{state}`"] for number, (state, word) in htcondor.STATES.items())
@@ -212,6 +218,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "htcondor-states": htcondor_states,
     "json": json_documents,
     "needs": needs,
+    "oar-states": oar_states,
     "pbs-states": pbs_states,
     "process-states": process_states,
     "reasons": reasons,

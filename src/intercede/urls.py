@@ -32,6 +32,7 @@ SCHEDULERS = {
     "torque": "intercede.schedulers.torque:Torque",
     "lsf": "intercede.schedulers.lsf:LSF",
     "gridengine": "intercede.schedulers.gridengine:GridEngine",
+    "oar": "intercede.schedulers.oar:OAR",
     "htcondor": "intercede.schedulers.htcondor:HTCondor",
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""

@@ -21,6 +21,7 @@ import pytest
 
 from intercede.schedulers.gridengine import GridEngine
 from intercede.schedulers.htcondor import HTCondor
+from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
 from intercede.testing.contract.place import Place, traits_of
@@ -35,14 +36,16 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_CLUSTER = ("told", "orders", "hold", "queues", "requeue", "describe", "stranger")
-ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "requeue", "describe", "stranger")
+ON_CLUSTER = ("told", "orders", "hold", "queues", "limits", "requeue", "describe", "stranger")
+ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "limits", "requeue", "describe", "stranger")
+ON_OAR = ("one-host", "small", "orders", "hold", "queues", "describe", "stranger")
 ON_HTCONDOR = ("apart", "accounts", "orders", "told", "small", "hold", "requeue", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # The command languages of the testbed, and what their stacks have
 SYSTEMS: Mapping[str, tuple[type, Sequence[str]]] = {
     "slurm": (Slurm, ON_SLURM),
     "gridengine": (GridEngine, ON_GRIDENGINE),
+    "oar": (OAR, ON_OAR),
     "htcondor": (HTCondor, ON_HTCONDOR),
 }
 # What its plain stacks may be made to hang by; while one does, nobody else is at that place
@@ -89,6 +92,7 @@ ONLY = {
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
     # what does not go through the transport alone
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
+    "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
@@ -120,6 +124,16 @@ GRIDENGINE: Mapping[str, Any] = {
     "reserved": 'echo "$NSLOTS $(($(ulimit -v) / 1024))"',
     "limited_queue": "short",
 }
+ELEMENT = "array_id = ${1%.*} AND array_index = ${1#*.}"
+OAR_SAYS: Mapping[str, Any] = {
+    "native_wait": {"oar": ("-t", "postpone=2030-01-01")},
+    "native_hold": {"oar": ("--hold",)},
+    # it starts some four jobs a second
+    "many": 40,
+    "hold": ("sh", "-c", f'oarhold --sql "{ELEMENT}"', "sh", "{native}"),
+    "describe": ("sh", "-c", f'oarstat -f --sql "{ELEMENT}"', "sh", "{native}"),
+    "limited_queue": "short",
+}
 HTCONDOR: Mapping[str, Any] = {
     "native_wait": {"htcondor": ("requirements = false",)},
     "native_hold": {"htcondor": ("hold = true",)},
@@ -130,7 +144,12 @@ HTCONDOR: Mapping[str, Any] = {
     "reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")",
     "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
 }
-BATCH: Mapping[str, Mapping[str, Any]] = {"slurm": SLURM, "gridengine": GRIDENGINE, "htcondor": HTCONDOR}
+BATCH: Mapping[str, Mapping[str, Any]] = {
+    "slurm": SLURM,
+    "gridengine": GRIDENGINE,
+    "htcondor": HTCONDOR,
+    "oar": OAR_SAYS,
+}
 CONTAINER: Mapping[str, Any] = {"small": "/small", "closed": "/home/bob/closed"}
 
 

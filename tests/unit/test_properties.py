@@ -18,6 +18,7 @@ from intercede.elements.sandbox import Sandbox
 from intercede.errors import CommandError, ConfigurationError, InvalidReference, NotFound, ParseError
 from intercede.model import Copy, JobDescription, JobRef, parse_memory, parse_walltime
 from intercede.schedulers.gridengine import GridEngine
+from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
 from intercede.settings import ResourceSettings
@@ -37,9 +38,9 @@ WORDS = st.binary(min_size=1, max_size=60).map(lambda data: data.replace(b"\0", 
 LINES = st.lists(st.text(alphabet="0123456789_[]-,|:ACDEFGILNOPRTUabc %+.", max_size=60), max_size=8).map("\n".join)
 
 
-@pytest.mark.parametrize("scheduler", [Slurm(), Process(), GridEngine()], ids=lambda each: each.name)
+@pytest.mark.parametrize("scheduler", [Slurm(), Process(), GridEngine(), OAR()], ids=lambda each: each.name)
 @given(text=st.one_of(LINES, ANYTHING.map(os.fsdecode)))
-def test_any_text_of_a_queue_or_history_is_read(scheduler: Slurm | Process | GridEngine, text: str) -> None:
+def test_any_text_of_a_queue_or_history_is_read(scheduler: Slurm | Process | GridEngine | OAR, text: str) -> None:
     for observed in (scheduler.read_queue(text), scheduler.read_history(text)):
         assert all(isinstance(native, str) for native in observed)
 

@@ -45,6 +45,11 @@ def record(code: int | None, signal: int | None = None, flag: str = "", *, ended
         ({"queue": said(S.FAILED, "OUT_OF_MEMORY", R.MEMORY)}, S.FAILED, R.MEMORY, None, None),
         # the scheduler says that it failed though the payload did not: so it is
         ({"queue": said(S.FAILED, "FAILED"), "record": record(0)}, S.FAILED, None, 0, None),
+        # unless it says only that it ended
+        ({"history": said(S.FAILED, "Terminated", by_itself=True), "record": record(0)}, S.SUCCEEDED, None, 0, None),
+        ({"history": said(S.FAILED, "Terminated", by_itself=True), "record": record(3)},
+         S.FAILED, R.EXIT_CODE, 3, None),
+        ({"history": said(S.FAILED, "Terminated", by_itself=True)}, S.FAILED, None, None, None),
         ({"history": said(S.FAILED, "FAILED", None, exit_code=3)}, S.FAILED, R.EXIT_CODE, 3, None),
         ({"history": said(S.CANCELLED, "CANCELLED by 0")}, S.CANCELLED, None, None, None),
         # no accounting: the record is all there is

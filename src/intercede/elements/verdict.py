@@ -94,7 +94,8 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
         status = alive(ref, observed, source, seen.now, memory)
         if not observed.state.is_final:
             return status
-        return _ended(status._replace(attempt=1)._asdict(), seen.record, cancelled=seen.cancelled)
+        fields = status._replace(attempt=1)._asdict()
+        return _ended(fields, seen.record, cancelled=seen.cancelled, by_itself=observed.by_itself)
     if before is not None and before.state.is_final and seen.record is None:
         return before
     if seen.queue is not None and observed is None and not seen.queue.state.is_final and not _is_another(seen.queue):
@@ -166,11 +167,11 @@ def _is_another(observed: Observation) -> bool:
     return observed.name.startswith("ic-")
 
 
-def _ended(fields: dict[str, Any], record: Record | None, *, cancelled: bool) -> JobStatus:
+def _ended(fields: dict[str, Any], record: Record | None, *, cancelled: bool, by_itself: bool = False) -> JobStatus:
     """A job that ended, with what it wrote of itself."""
     if record is not None:
         _recorded(fields, record)
-        _said_by(fields, record, cancelled=cancelled)
+        _said_by(fields, record, cancelled=cancelled, by_itself=by_itself)
     elif cancelled and fields["state"] is JobState.FAILED and fields["reason"] is None and fields["signal"] is not None:
         # it was ended before it could write anything, and the scheduler tells the signal and not who sent it
         fields.update(state=JobState.CANCELLED, detail="cancelled by us")
@@ -193,7 +194,7 @@ def _recorded(fields: dict[str, Any], record: Record) -> None:
     fields["usage"] = Usage(cpu, ended - started if started and ended else None)
 
 
-def _said_by(fields: dict[str, Any], record: Record, *, cancelled: bool) -> None:
+def _said_by(fields: dict[str, Any], record: Record, *, cancelled: bool, by_itself: bool) -> None:
     """Say how the job ended, where the scheduler only says that it did."""
     failed = fields["state"] is JobState.FAILED
     if record.ended is None and record.flag != "cancelled":
@@ -210,7 +211,7 @@ def _said_by(fields: dict[str, Any], record: Record, *, cancelled: bool) -> None
         fields.update(state=JobState.CANCELLED, reason=None, detail="cancelled by us")
     elif untold and record.flag == "walltime":
         fields.update(reason=Reason.WALLTIME, detail="ended at its walltime")
-    elif untold and fields["native_state"] in {"", "EXITED"} and record.exit_code == 0:
+    elif untold and (by_itself or not fields["native_state"]) and record.exit_code == 0:
         fields["state"] = JobState.SUCCEEDED
 
 

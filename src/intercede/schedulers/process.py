@@ -103,7 +103,7 @@ class Process:
                 state, reason, detail = STATES[word]
                 seen = Observation(
                     word, state, reason, detail=detail, node=node or None,
-                    submitted=epoch(sent), started=epoch(began),
+                    submitted=epoch(sent), started=epoch(began), by_itself=word == "EXITED",
                 )  # fmt: skip
                 found.update(dict.fromkeys(natives.split(" "), seen))
             elif line.strip():

@@ -26,6 +26,7 @@ class Observation(NamedTuple):
         word: The system's own word for the state.
         state: Ours.
         name: The native job name, where the source tells it: it must be the submission's.
+        by_itself: Whether the source says that the job ended by itself, and not how: its record does.
     """
 
     word: str
@@ -41,6 +42,7 @@ class Observation(NamedTuple):
     ended: datetime | None = None
     walltime: timedelta | None = None
     name: str = ""
+    by_itself: bool = False
 
 
 class Scheduler(Protocol):

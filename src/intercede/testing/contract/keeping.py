@@ -122,9 +122,11 @@ class TestHeld:
     async def test_held_from_outside(self, spot: Spot, ce: BatchElement) -> None:
         refs = await waiting_jobs(spot, ce, script(":"), 2)
         await spot.native(spot.place.hold, refs[1])
-        assert [status.state for status in (await ce.status(refs)).values()] == [JobState.QUEUED, JobState.HELD]
+        await reached(ce, refs[1], JobState.HELD)
+        assert (await ce.status(refs))[refs[0]].state is JobState.QUEUED
         assert await ce.release(refs) == {refs[0]: Outcome.NOT_NEEDED, refs[1]: Outcome.DONE}
-        assert [status.state for status in (await ce.status(refs)).values()] == [JobState.QUEUED] * 2
+        for ref in refs:
+            await reached(ce, ref, JobState.QUEUED)
 
     async def test_not_held(self, ce: BatchElement) -> None:
         refs = (await ce.submit(script("sleep 300; exit $INTERCEDE_COPY"))).refs
@@ -161,7 +163,7 @@ class TestCapacity:
         assert capacity.free_for_us(2) == 0
         assert capacity.free_for_us(now.ours_waiting + 100, default.name) == 100
 
-    @needs("queues")
+    @needs("queues", "limits")
     async def test_limits(self, spot: Spot, ce: BatchElement) -> None:
         limits = {each.name: each.max_walltime for each in await ce.capacity()}
         limit = limits[spot.place.limited_queue]

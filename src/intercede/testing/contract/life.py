@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TestCosts", "TestLife"]
 
-MANY = 300
-
 
 class TestLife:
     """From submit to purge."""
@@ -87,6 +85,7 @@ class TestLife:
 
     @pytest.mark.slow
     async def test_many_copies_each_with_its_own(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+        many = spot.place.many
         copies = [
             Copy(
                 key=f"k{index}",
@@ -94,20 +93,20 @@ class TestLife:
                 secrets={"token": f"s{index}"},
                 arguments=(f"a {index}",),
             )
-            for index in range(MANY)
+            for index in range(many)
         ]
         text = (
             'printf "%s|%s|%s|%s|%s" "$WHICH" "$(cat "$INTERCEDE_SECRETS/token")" "$1"'
             ' "$INTERCEDE_COPY" "$INTERCEDE_KEY"'
         )
         submission = await ce.submit(script(text, native=dict(spot.place.native_last)), copies)
-        assert submission.keys == tuple(f"k{index}" for index in range(MANY))
+        assert submission.keys == tuple(f"k{index}" for index in range(many))
         statuses = await final(ce, submission.refs, 150)
         assert [each for each in statuses.values() if each.state is not JobState.SUCCEEDED] == []
-        assert [ref.copy_index for ref in statuses] == list(range(MANY))
+        assert [ref.copy_index for ref in statuses] == list(range(many))
         outputs = await ce.fetch_output(submission.refs, tmp_path)
         said = [each.stdout.read_text() for each in outputs.values() if isinstance(each, JobOutput) and each.stdout]
-        assert said == [f"e '{i}'|s{i}|a {i}|{i}|k{i}" for i in range(MANY)]
+        assert said == [f"e '{i}'|s{i}|a {i}|{i}|k{i}" for i in range(many)]
 
     async def test_elements_are_closed_twice_without_harm(self, spot: Spot) -> None:
         ce = spot.element()

@@ -46,6 +46,7 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `supervised`: jobs are processes of the submit host, and nobody but us looks after them;
     - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);
     - `queues`: there are named queues, one of them with a limit (`Place.limited_queue`);
+    - `limits`: the scheduler tells the limits of its queues;
     - `requeue`: a running job can be started again from outside (`Place.requeue`);
     - `describe`: the scheduler shows what it was given (`Place.describe`);
     - `freeze`: its daemon can be made to hang (`Place.frozen`);
@@ -79,6 +80,7 @@ class Place:
         native_wait: Native words that make a job wait for longer than any test takes.
         native_hold: Native words that make a job held.
         native_last: Native words that let the jobs of other tests go first, where many would keep them waiting.
+        many: How many copies are many there; fewer where others would have to wait for minutes until all were started.
         hold: The command that holds a waiting job; `{native}` is its identifier.
         requeue: The command that starts a running job again.
         describe: The command that shows all that the scheduler knows of a job.
@@ -99,6 +101,7 @@ class Place:
     native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_last: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    many: int = 300
     hold: tuple[str, ...] = ()
     requeue: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()

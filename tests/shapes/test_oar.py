@@ -1,0 +1,80 @@
+"""What OAR does that others do not: orders told from limits, jobs submitted again, many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercede.answers import JobState, Outcome, Reason
+from intercede.model import JobRef, Resources
+from intercede.testing.contract.steps import final, reached, script
+
+if TYPE_CHECKING:
+    from tests.shapes.conftest import SpotAt
+
+pytestmark = pytest.mark.testbed
+
+STACK = "oar-2.6"
+ELEMENT = "array_id = ${1%.*} AND array_index = ${1#*.}"
+
+
+async def test_deleted_by_hand_is_told_from_walltime(spot_on: SpotAt) -> None:
+    spot = await spot_on(STACK)
+    async with spot.element() as ce:
+        deleted = (await ce.submit(script("sleep 300"))).refs[0]
+        limited = (await ce.submit(script("sleep 300", resources=Resources(walltime="5s")))).refs[0]
+        await reached(ce, deleted, JobState.RUNNING)
+        await spot.shell(f'oardel --sql "{ELEMENT}"', deleted.native)
+        told = await final(ce, [deleted, limited])
+        assert (told[deleted].state, told[deleted].reason) == (JobState.CANCELLED, None)
+        assert "User alice requested to frag the job" in told[deleted].detail
+        assert (told[limited].state, told[limited].reason) == (JobState.FAILED, Reason.WALLTIME)
+
+
+async def test_submitted_again_by_hand_keeps_its_name(spot_on: SpotAt) -> None:
+    spot = await spot_on(STACK)
+    async with spot.element() as ce:
+        text = 'echo run >>"$1/runs"; [ "$INTERCEDE_COPY" = 1 ] || exit 0; exit "$(wc -l <"$1/runs")"'
+        ref = (await ce.submit(script(text, spot.home), 2)).refs[1]
+        first = (await final(ce, [ref]))[ref]
+        assert (first.exit_code, first.attempt) in {(1, 1), (2, 1)}
+        number = f'oarstat -J --sql "{ELEMENT}" | sed -n \'s/^ *"Job_Id" : \\([0-9]*\\).*/\\1/p\''
+        await spot.shell(f'oarsub --resubmit "$({number})"', ref.native)
+        async with spot.element() as fresh:
+            for _ in range(3):  # until it is seen again, and then ended
+                again = (await final(fresh, [ref]))[ref]
+                if again.attempt == 2:
+                    break
+                fresh.forget([ref])
+        assert (again.exit_code, again.attempt) == (3, 2)
+
+
+async def test_unknown_and_mixed_identifiers(spot_on: SpotAt) -> None:
+    spot = await spot_on(STACK)
+    async with spot.element() as ce:
+        refs = (await ce.submit(script("sleep 300"), 2, tag="mixed")).refs
+        for ref in refs:
+            await reached(ce, ref, JobState.RUNNING)
+        never = JobRef(refs[0].resource, "never-was", 0, "9999999.1")
+        asked = [never, refs[1], refs[0]]
+        states = [each.state for each in (await ce.status(asked)).values()]
+        assert states == [JobState.UNKNOWN, JobState.RUNNING, JobState.RUNNING]
+        assert (await ce.cancel([never, refs[1]]))[refs[1]] is Outcome.DONE
+        assert (await final(ce, refs[1:]))[refs[1]].state is JobState.CANCELLED
+        assert (await ce.status(refs))[refs[0]].state is JobState.RUNNING
+
+
+async def test_many_in_one_execution_each_time(spot_on: SpotAt) -> None:
+    spot = await spot_on(STACK)
+    async with spot.element() as ce:
+        before = ce.counters.commands
+        refs = (await ce.submit(script("sleep 300", native={"oar": ("--hold",)}), 1000)).refs
+        assert {ref.native.partition(".")[0] for ref in refs} == {refs[0].native.partition(".")[0]}
+        told = await ce.status(refs)
+        assert {each.state for each in told.values()} == {JobState.HELD}
+        assert await ce.cancel(refs[::2]) == dict.fromkeys(refs[::2], Outcome.DONE)
+        assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)
+        assert ce.counters.commands - before == 4
+        statuses = await final(ce, refs)
+        assert [each for each in statuses.values() if each.state is not JobState.CANCELLED] == []
