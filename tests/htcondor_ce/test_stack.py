@@ -111,6 +111,7 @@ def test_its_credentials_are_for_this_user_alone(ce: Stack) -> None:
     assert [path.stat().st_mode & 0o777 for path in keys] == [0o600] * 3
 
 
+@pytest.mark.alone
 def test_its_daemons_can_be_frozen_and_its_schedd_stopped_and_started(ce: Stack) -> None:
     alice = Client(ce, "idtoken", "alice")
     for name in ce.spec.daemons:

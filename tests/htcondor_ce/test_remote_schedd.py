@@ -252,6 +252,7 @@ async def test_while_one_daemon_is_silent_others_answer(client: Client) -> None:
         silence.set()
 
 
+@pytest.mark.alone
 async def test_a_frozen_schedd_and_one_that_was_restarted(client: Client) -> None:
     hasty = client.another(time_limit=8)
     schedd = client.ce.daemon("ce_schedd")
