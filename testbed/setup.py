@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from testbed.engine import Engine, find_engine
@@ -26,7 +26,12 @@ def setup_machine(say: Callable[[str], None]) -> Engine:
         TestbedError: There is no engine and none can be installed; the message says why.
     """
     if shutil.which("podman") is None and not _docker_works():
-        _install(say)
+        if not can_install():
+            raise TestbedError(
+                "neither podman nor docker works here, and only root on Debian can have podman installed"
+            )
+        say("installing podman with apt-get")
+        install(PACKAGES.split())
     find_engine.cache_clear()
     return find_engine()
 
@@ -36,12 +41,19 @@ def _docker_works() -> bool:
     return shutil.which("docker") is not None and docker.run("info", check=False).returncode == 0
 
 
-def _install(say: Callable[[str], None]) -> None:
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise TestbedError("neither podman nor docker works here, and only root on Debian can have podman installed")
-    say("installing podman with apt-get")
+def can_install() -> bool:
+    """Whether packages can be installed here: as root, where there is apt-get."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install packages of Debian.
+
+    Raises:
+        TestbedError: apt-get failed; the message has its words.
+    """
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES.split()]):
+    for argv in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         done = subprocess.run(["apt-get", "-qq", *argv], env=env, capture_output=True, text=True)
         if done.returncode:
             raise TestbedError(f"apt-get {argv[0]} failed:\n{done.stderr[-2000:]}")

@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from testbed.errors import TestbedError
 from testbed.images import ensure_images, stack_image
 from testbed.launch import sweep, tell
 from testbed.manifest import REPOSITORY
-from testbed.setup import setup_machine
+from testbed.setup import can_install, install, setup_machine
 from testbed.state import LABEL, OWNER_LABEL, STATE_LABEL, new_run_id, process_owner, runs_dir
 from tools import results
 from tools.cells import Cell, choose
@@ -31,6 +32,7 @@ from tools.results import Result, digest_of_sources, load_results, read_output
 
 # What pytest's exit status says when no test is selected
 NOTHING = 5
+LOGIN_SHELLS = ("bash", "dash", "fish", "tcsh", "zsh")
 LOGS = REPOSITORY / "test-results"
 _TITLE = re.compile(r"^(?:FAILED|ERROR) .*", re.MULTILINE)
 
@@ -162,6 +164,14 @@ def _inside(cell: Cell, words: list[str]) -> tuple[list[str], dict[str, str]]:
     return argv, engine.environment()
 
 
+def _have_shells(cells: list[Cell]) -> None:
+    """The tests without a container need all login shells on this machine; where we may not, they say so themselves."""
+    missing = [shell for shell in LOGIN_SHELLS if shutil.which(shell) is None]
+    if missing and any(cell.stack is None for cell in cells) and can_install():
+        tell(f"installing {', '.join(missing)} with apt-get")
+        install(missing)
+
+
 def _make_images(cells: list[Cell]) -> None:
     specs = {cell.stack.name: cell.stack for cell in cells if cell.stack}
     if specs:
@@ -194,6 +204,7 @@ def main() -> int:
     try:
         chosen = choose(arguments.cell, everything=arguments.all)
         left = _fresh(chosen, words) if arguments.resume else chosen
+        _have_shells(left)
         _make_images(left)
     except TestbedError as error:
         tell(f"error: {error}")
