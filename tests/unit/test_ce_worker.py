@@ -288,6 +288,7 @@ async def test_another_credential_is_another_process() -> None:
     await ce.aclose()
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_late_is_ended_and_replaced(own_directory: Path) -> None:
     late = "time.sleep(1000) if asked.constraint == 'late' else [os.getpid()]"
     ce = schedd(late, time_limit=5)

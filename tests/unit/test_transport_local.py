@@ -116,6 +116,7 @@ async def test_output_beyond_the_limit_is_refused(stream: str) -> None:
         await LocalTransport().run([Command(("sh", "-c", f"yes{stream}"), output_limit=1000)])
 
 
+@pytest.mark.slow
 async def test_a_command_that_takes_too_long_is_ended_with_its_group(tmp_path: Path) -> None:
     body = f"sh -c 'trap : TERM; while :; do sleep 0.1; done' & echo $! > {tmp_path}/pid; echo said; wait"
     # it never ends by itself
@@ -146,6 +147,7 @@ async def test_a_process_that_left_the_session_lives_on_and_does_not_block(tmp_p
     os.kill(pid, 9)
 
 
+@pytest.mark.slow
 async def test_a_stranger_that_holds_the_pipe_ends_with_the_time_limit(tmp_path: Path) -> None:
     body = f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60' & echo done"
     async with asyncio.timeout(30):
