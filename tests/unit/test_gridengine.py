@@ -5,12 +5,7 @@ Stand-ins for its commands print the recordings; the functions run in a real she
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,63 +17,32 @@ from intercede.model import JobDescription, JobRef, Resources
 from intercede.schedulers.gridengine import GridEngine
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed, replay
+from tests.unit.stand_ins import TRANSCRIPTS, Shell, calls, part, said, shell_with
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from intercede.workarea.operations import Record
     from intercede.workarea.scheduler import Observation
 
 GE = GridEngine()
-WHERE = Path(__file__).parent.parent / "transcripts" / "gridengine-8.1"
-SHELL = shutil.which("dash") or "sh"
+WHERE = TRANSCRIPTS / "gridengine-8.1"
 SETTINGS = ResourceSettings(id="r", scheduler="gridengine")
-
-Shell = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def part(name: str, which: str) -> str:
-    text = (WHERE / f"{name}.txt").read_text()
-    found = re.search(rf"^### {which}\n(.*?)^### ", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
-
-
-def said(name: str) -> str:
-    return part(name, "stdout") + part(name, "stderr")
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """Runs a line of shell after Grid Engine's functions; `qstat="NAME"` makes that command answer by a recording."""
-
-    def run(line: str, stdin: str = "", **commands: str) -> subprocess.CompletedProcess[str]:
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        for command, name in commands.items():
-            stub = ["#!/bin/sh", f'echo "{command} $*" >>"{tmp_path}/calls"', 'case "$*" in']
-            for each in name.split():
-                pattern, _, recording = each.rpartition("=")
-                for stream in ("stdout", "stderr"):
-                    (tmp_path / f"{recording}.{stream}").write_text(part(recording, stream))
-                done = f"exit {part(recording, 'exit').strip()}"
-                play = f'cat "{tmp_path}/{recording}.stdout"; cat "{tmp_path}/{recording}.stderr" >&2; {done}'
-                stub.append(f"{pattern or ''}*) {play} ;;")
-            (folder / command).write_text("\n".join([*stub, "esac", ""]))
-            (folder / command).chmod(0o755)
-        root = tmp_path / "root" / "default" / "common"
-        root.mkdir(parents=True, exist_ok=True)
-        given = {"PATH": f"{folder}:/usr/bin:/bin", "SGE_ROOT": str(tmp_path / "root"), "LC_ALL": "C"}
-        text = f"mark() {{ echo marked; }}\n{GE.shell}\n{line}\n"
-        return subprocess.run([SHELL, "-c", text], input=stdin, capture_output=True, text=True, env=given, check=False)
-
-    return run
+    (tmp_path / "root" / "default" / "common").mkdir(parents=True, exist_ok=True)
+    root = str(tmp_path / "root")
+    return shell_with(WHERE, tmp_path, f"mark() {{ echo marked; }}\n{GE.shell}", SGE_ROOT=root)
 
 
 @pytest.fixture
 def account(tmp_path: Path) -> None:
     """The accounting file."""
     root = tmp_path / "root" / "default" / "common"
-    root.mkdir(parents=True)
-    (root / "accounting").write_text("# comment\n" + part("accounting", "stdout"))
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "accounting").write_text("# comment\n" + part(WHERE, "accounting", "stdout"))
 
 
 def states(found: dict[str, Observation]) -> dict[str, tuple[str, JobState]]:
@@ -108,7 +72,7 @@ def test_queue_of_running_waiting_and_broken_tasks(shell: Shell) -> None:
 def test_queue_of_some_jobs_asks_for_no_reason_of_others(shell: Shell, tmp_path: Path) -> None:
     found = GE.read_queue(shell("ic_queue 83", qstat="-u=qstat_array").stdout)
     assert set(found) == {"83.5", "83.6"}
-    assert len((tmp_path / "calls").read_text().splitlines()) == 1
+    assert len(calls(tmp_path)) == 1
     assert GE.read_queue(shell("ic_queue 8", qstat="-u=qstat_array").stdout) == {}
     assert len(GE.read_queue(shell("ic_queue -", qstat="=qstat_array").stdout)) == 55
 
@@ -219,12 +183,12 @@ def test_what_qdel_says_of_each_is_read(shell: Shell) -> None:
 def test_a_job_of_another_name_is_left_alone(shell: Shell, tmp_path: Path) -> None:
     done = shell("ic_cancel ic-other t 0 85.4", qstat="=qstat_array", qdel="=qdel_ranges")
     assert (done.returncode, done.stdout) == (3, "the job of that number is not ic-other\n")
-    assert "qdel" not in (tmp_path / "calls").read_text()
+    assert not any("qdel" in call for call in calls(tmp_path))
     # one that is gone needs no order
     assert shell("ic_cancel ic-t t 0 8.4", qstat="=qstat_array", qdel="=qdel_ranges").returncode == 0
-    assert "qdel" not in (tmp_path / "calls").read_text()
+    assert not any("qdel" in call for call in calls(tmp_path))
     assert shell("ic_cancel ic-rec-held t 0 85.4", qstat="=qstat_array", qdel="=qdel_ranges").returncode == 0
-    assert "qdel 85.4\n" in (tmp_path / "calls").read_text()
+    assert "<qdel><85.4>" in calls(tmp_path)
 
 
 def test_release_clears_an_error_state_too(shell: Shell) -> None:
@@ -253,10 +217,10 @@ def test_release_clears_an_error_state_too(shell: Shell) -> None:
     ],
 )
 def test_refusals(shell: Shell, name: str, kind: type[Exception], words: str) -> None:
-    error = GE.refusal(said(name), 1)
+    error = GE.refusal(said(WHERE, name), 1)
     assert type(error) is kind
     assert words in str(error)
-    assert shell(f"ic_refused '{said(name)}'").returncode == 0
+    assert shell(f"ic_refused '{said(WHERE, name)}'").returncode == 0
 
 
 def test_a_full_queue() -> None:
@@ -330,7 +294,7 @@ QSTAT = """<job_info><queue_info>
 
 def test_capacity() -> None:
     limits = "queue all.q\nh_rt INFINITY\nqueue short\nh_rt 00:10:00\n"
-    texts = (part("capacity_queues", "stdout"), QSTAT, limits, "me\n")
+    texts = (part(WHERE, "capacity_queues", "stdout"), QSTAT, limits, "me\n")
     found = replay(GE.capacity(SETTINGS), [tuple(Completed(0, each.encode()) for each in texts)])
     first, second = found
     assert (first.name, first.is_default, first.cores, first.free_cores, first.max_walltime) == (

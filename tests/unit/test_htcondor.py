@@ -6,11 +6,7 @@ Stand-ins for its commands print the recordings; the functions run in a real she
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,59 +25,26 @@ from intercede.model import JobDescription, JobRef, Resources
 from intercede.schedulers.htcondor import AGAIN, LATE, HTCondor
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed, replay
+from tests.unit.stand_ins import TRANSCRIPTS, Shell, calls, part, said, shell_with
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from intercede.workarea.scheduler import Observation
 
 HT = HTCondor()
-SHELL = shutil.which("dash") or "sh"
 SETTINGS = ResourceSettings(id="r", scheduler="htcondor")
-Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(params=["htcondor-23.9", "htcondor-25.14"])
 def where(request: pytest.FixtureRequest) -> Path:
     """The recordings of one version."""
-    return Path(__file__).parent.parent / "transcripts" / request.param
-
-
-def part(where: Path, name: str, which: str) -> str:
-    found = re.search(rf"^### {which}\n(.*?)^### ", (where / f"{name}.txt").read_text(), re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
-
-
-def said(where: Path, name: str) -> str:
-    return part(where, name, "stdout") + part(where, name, "stderr")
+    return TRANSCRIPTS / request.param
 
 
 @pytest.fixture
 def shell(where: Path, tmp_path: Path) -> Shell:
-    """Runs a line of shell after the functions; `condor_q="NAME"` makes that command answer by a recording."""
-
-    def run(line: str, stdin: str = "", **commands: str) -> subprocess.CompletedProcess[str]:
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        for command, name in commands.items():
-            for stream in ("stdout", "stderr"):
-                (tmp_path / f"{name}.{stream}").write_text(part(where, name, stream))
-            play = [
-                "#!/bin/sh",
-                f'echo "{command} $*" >>"{tmp_path}/calls"',
-                f'cat "{tmp_path}/{name}.stdout"; cat "{tmp_path}/{name}.stderr" >&2',
-                f"exit {part(where, name, 'exit').strip()}",
-            ]
-            (folder / command).write_text("\n".join([*play, ""]))
-            (folder / command).chmod(0o755)
-        given = {"PATH": f"{folder}:/usr/bin:/bin", "LC_ALL": "C"}
-        text = f"mark() {{ echo marked; }}\n{HT.shell}\n{line}\n"
-        return subprocess.run([SHELL, "-c", text], input=stdin, capture_output=True, text=True, env=given, check=False)
-
-    return run
-
-
-def calls(tmp_path: Path) -> list[str]:
-    return (tmp_path / "calls").read_text().splitlines()
+    return shell_with(where, tmp_path, f"mark() {{ echo marked; }}\n{HT.shell}")
 
 
 def by_kind(found: dict[str, Observation]) -> list[tuple[str, JobState, Reason | None, int | None, int | None]]:
@@ -138,11 +101,11 @@ def test_history_is_asked_for_so_many_jobs_and_no_more(shell: Shell, tmp_path: P
     assert (done.returncode, done.stdout) == (0, "")
     terms = "(ClusterId == 7 && ProcId >= 0 && ProcId <= 4) || (ClusterId == 7 && ProcId >= 9 && ProcId <= 9) || "
     terms += "(ClusterId == 8 && ProcId >= 2 && ProcId <= 2)"
-    assert f"-constraint {terms} -match 7 -af" in calls(tmp_path)[0]
+    assert f"<-constraint><{terms}><-match><7><-af>" in calls(tmp_path)[0]
     # a word may not be longer than 128 KiB
     wanted = "".join(f"a {index} 7.{index} absent\n" for index in range(0, 20000, 2))
     assert shell("ic_history", wanted, condor_history="history_nothing").returncode == 0
-    assert "-constraint ClusterId == 7 -match 1000000000 -af" in calls(tmp_path)[1]
+    assert "<-constraint><ClusterId == 7><-match><1000000000><-af>" in calls(tmp_path)[1]
 
 
 def test_daemon_that_does_not_answer(shell: Shell, where: Path) -> None:
@@ -159,24 +122,25 @@ def test_cancel_and_release_reach_jobs_of_that_name_alone(shell: Shell, tmp_path
     done = shell("ic_cancel ic-rec rec 0,2-3 7 0,2-3", condor_q="names", condor_rm="rm")
     assert (done.returncode, done.stdout) == (0, "marked\n")
     procs = "(ProcId >= 0 && ProcId <= 0 || ProcId >= 2 && ProcId <= 3)"
-    assert calls(tmp_path)[-1] == f'condor_rm -constraint IntercedeName == "ic-rec" && ClusterId == 7 && {procs}'
+    assert calls(tmp_path)[-1] == f'<condor_rm><-constraint><IntercedeName == "ic-rec" && ClusterId == 7 && {procs}>'
     done = shell("ic_release ic-rec 7 0", condor_q="names", condor_release="rm")
     assert done.returncode == 0
-    assert calls(tmp_path)[-1].endswith("(ProcId >= 0 && ProcId <= 0) && JobStatus == 5")
+    assert calls(tmp_path)[-1].endswith("(ProcId >= 0 && ProcId <= 0) && JobStatus == 5>")
     before = len(calls(tmp_path))
     done = shell("ic_cancel ic-other other 0 7 0", condor_q="names", condor_rm="rm")
     assert done.returncode == 3
     assert done.stdout == "the job of that number is not ic-other\n"
-    assert [call.split()[0] for call in calls(tmp_path)[before:]] == ["condor_q"]
+    assert [call.split(">")[0] for call in calls(tmp_path)[before:]] == ["<condor_q"]
 
 
 def test_cancel_of_every_other_of_many(shell: Shell, tmp_path: Path) -> None:
     odd = ",".join(map(str, range(1, 5002, 2)))
     assert shell(f"ic_cancel ic-rec rec {odd} 7 {odd}", condor_q="names", condor_rm="rm").stdout == "marked\n"
-    orders = [call for call in calls(tmp_path) if call.startswith("condor_rm")]
+    orders = [call for call in calls(tmp_path) if call.startswith("<condor_rm>")]
     assert [order.count("ProcId >=") for order in orders] == [1000, 1000, 501]
     assert all(
-        order.startswith('condor_rm -constraint IntercedeName == "ic-rec" && ClusterId == 7 && (') for order in orders
+        order.startswith('<condor_rm><-constraint><IntercedeName == "ic-rec" && ClusterId == 7 && (')
+        for order in orders
     )
     assert all(order.endswith(")") for order in orders)
 

@@ -6,10 +6,8 @@ Stand-ins for its commands print the recordings; the functions run in a real she
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,82 +23,57 @@ from intercede.model import JobDescription, JobRef, Resources
 from intercede.schedulers.oar import OAR
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed, replay
+from tests.unit.stand_ins import SHELL, TRANSCRIPTS, Shell, calls, part, shell_with
 
-RECORDINGS = Path(__file__).parent.parent / "transcripts"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 VERSIONS = ("oar-2.5", "oar-2.6")
-SHELL = shutil.which("dash") or "sh"
 SETTINGS = ResourceSettings(id="r", scheduler="oar")
 SCHEDULER = OAR()
 
-Shell = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def part(version: str, name: str, which: str) -> str:
-    text = (RECORDINGS / version / f"{name}.txt").read_text()
-    found = re.search(rf"^### {which}\n(.*?)^### ", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
-
 
 @pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return request.param
+def where(request: pytest.FixtureRequest) -> Path:
+    """The recordings of one version."""
+    return TRANSCRIPTS / request.param
 
 
 @pytest.fixture
-def shell(tmp_path: Path, version: str) -> Shell:
-    """Runs a line of shell after OAR's functions; `oarstat="NAME"` makes that command answer by a recording."""
-
-    def run(line: str, stdin: str = "", **commands: str) -> subprocess.CompletedProcess[str]:
-        for name in ("t", "it's 100% $HOME"):
-            (tmp_path / name / "log").mkdir(parents=True, exist_ok=True)
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        for command, name in commands.items():
-            for stream in ("stdout", "stderr"):
-                (tmp_path / f"{command}.{stream}").write_text(part(version, name, stream))
-            lines = [
-                "#!/bin/sh",
-                f'printf "<%s>" {command} "$@" >>"{tmp_path}/calls"; echo >>"{tmp_path}/calls"',
-                f'cat "{tmp_path}/{command}.stdout"; cat "{tmp_path}/{command}.stderr" >&2',
-                f"exit {part(version, name, 'exit').strip()}\n",
-            ]
-            (folder / command).write_text("\n".join(lines))
-            (folder / command).chmod(0o755)
-        given = {"PATH": f"{folder}:/usr/bin:/bin", "LC_ALL": "C"}
-        text = f"mark() {{ echo marked >>'{tmp_path}/calls'; }}\nic_store=/store\n{SCHEDULER.shell}\n{line}\n"
-        return subprocess.run([SHELL, "-c", text], input=stdin, capture_output=True, text=True, env=given, check=False)
-
-    return run
+def shell(where: Path, tmp_path: Path) -> Shell:
+    for name in ("t", "it's 100% $HOME"):
+        (tmp_path / name / "log").mkdir(parents=True)
+    marking = f"mark() {{ echo '<marked>' >>'{tmp_path}/calls'; }}\nic_store=/store"
+    return shell_with(where, tmp_path, f"{marking}\n{SCHEDULER.shell}")
 
 
-def numbered(version: str, name: str) -> int:
+def numbered(where: Path, name: str) -> int:
     """The number of the array that a recorded oarsub made."""
-    return int(re.findall(r"^OAR_(?:ARRAY|JOB)_ID=(\d+)$", part(version, name, "stdout"), re.MULTILINE)[-1])
+    return int(re.findall(r"^OAR_(?:ARRAY|JOB)_ID=(\d+)$", part(where, name, "stdout"), re.MULTILINE)[-1])
 
 
 @pytest.mark.parametrize("name", ["submit_array", "submit_one", "submit_walltime"])
-def test_of_an_answer_the_number_is_kept(shell: Shell, version: str, tmp_path: Path, name: str) -> None:
+def test_of_an_answer_the_number_is_kept(shell: Shell, where: Path, tmp_path: Path, name: str) -> None:
     done = shell(f"ic_submit {tmp_path}/t ic-t 0 4", oarsub=name)
-    assert (done.returncode, done.stdout) == (0, f"{numbered(version, name)}\n")
-    assert SCHEDULER.native(done.stdout, 2) == f"{numbered(version, name)}.3"
+    assert (done.returncode, done.stdout) == (0, f"{numbered(where, name)}\n")
+    assert SCHEDULER.native(done.stdout, 2) == f"{numbered(where, name)}.3"
 
 
-def test_a_job_with_a_number_is_queued_whatever_else_is_said(shell: Shell, version: str, tmp_path: Path) -> None:
-    assert part(version, "submit_noserver", "exit").strip() == "9"
-    assert "Job is killed" in part(version, "submit_noserver", "stderr")
+def test_a_job_with_a_number_is_queued_whatever_else_is_said(shell: Shell, where: Path, tmp_path: Path) -> None:
+    assert part(where, "submit_noserver", "exit").strip() == "9"
+    assert "Job is killed" in part(where, "submit_noserver", "stderr")
     done = shell(f"ic_submit {tmp_path}/t ic-t 0 2", oarsub="submit_noserver")
-    assert (done.returncode, done.stdout) == (0, f"{numbered(version, 'submit_noserver')}\n")
+    assert (done.returncode, done.stdout) == (0, f"{numbered(where, 'submit_noserver')}\n")
 
 
 def test_hostile_directories(shell: Shell, tmp_path: Path) -> None:
     shell(f'ic_submit "{tmp_path}/it\'s 100% \\$HOME" ic-t 3 2 -q long', oarsub="submit_array")
-    (call,) = (tmp_path / "calls").read_text().splitlines()
+    (call,) = calls(tmp_path)
     assert "<-d></><-O></dev/null>" in call
     here = rf"{tmp_path}/it\'s\ 100\%\ \$HOME"
     assert f"<-q><long><exec /bin/sh {here}/runner {here} 3 ic-" in call
     shell(f"ic_submit {tmp_path}/t ic-t 0 1", oarsub="submit_array")
-    assert f"<-d><{tmp_path}/t>" in (tmp_path / "calls").read_text()
+    assert f"<-d><{tmp_path}/t>" in calls(tmp_path)[-1]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +106,10 @@ def test_an_answer_without_a_number() -> None:
         SCHEDULER.native("OAR_JOB_ID=-5\n", 0)
 
 
-def test_queue(shell: Shell, version: str, tmp_path: Path) -> None:
+def test_queue(shell: Shell, where: Path, tmp_path: Path) -> None:
     done = shell("ic_queue 1,2", oarstat="oarstat_queue")
     assert done.returncode == 0
-    held, deleted, waiting = (numbered(version, f"submit_{each}") for each in ("one", "deleted", "waiting"))
+    held, deleted, waiting = (numbered(where, f"submit_{each}") for each in ("one", "deleted", "waiting"))
     found = SCHEDULER.read_queue(done.stdout)
     assert {native: (each.word, each.state) for native, each in found.items()} == {
         f"{held}.1": ("Hold", JobState.HELD),
@@ -149,15 +122,15 @@ def test_queue(shell: Shell, version: str, tmp_path: Path) -> None:
     assert (runs.name, runs.queue, runs.node) == ("ic-del", "default", "localhost")
     assert runs.started is not None
     assert (waits.started, waits.ended, waits.node) == (None, None, None)
-    asked = "<oarstat><-J><--sql><array_id IN (1,2) AND state NOT IN ('Terminated', 'Error')>\n"
-    assert (tmp_path / "calls").read_text() == asked
+    asked = "<oarstat><-J><--sql><array_id IN (1,2) AND state NOT IN ('Terminated', 'Error')>"
+    assert calls(tmp_path) == [asked]
 
 
-def test_history(shell: Shell, version: str) -> None:
+def test_history(shell: Shell, where: Path) -> None:
     done = shell("ic_history", stdin="t 0-3 2.1 absent\n", oarstat="oarstat_history")
     assert done.returncode == 0
     names = ("array", "one", "walltime", "deleted", "nowhere")
-    ends, held, long, deleted, nowhere = (numbered(version, f"submit_{each}") for each in names)
+    ends, held, long, deleted, nowhere = (numbered(where, f"submit_{each}") for each in names)
     found = SCHEDULER.read_history(done.stdout)
     assert {native: each[1:5] for native, each in found.items()} == {
         f"{ends}.1": (JobState.SUCCEEDED, None, 0, None),
@@ -185,20 +158,20 @@ def test_history_asks_by_ranges(shell: Shell, tmp_path: Path) -> None:
     shell("ic_history", stdin=lines, oarstat="oarstat_unknown")
     wanted = (
         "<oarstat><-J><-f><--sql><(array_id = 7 AND array_index BETWEEN 1 AND 6) OR (array_id = 7 AND array_index "
-        "BETWEEN 10 AND 10) OR (array_id = 8 AND array_index BETWEEN 1 AND 1)>\n"
+        "BETWEEN 10 AND 10) OR (array_id = 8 AND array_index BETWEEN 1 AND 1)>"
     )
-    assert (tmp_path / "calls").read_text() == wanted
+    assert calls(tmp_path) == [wanted]
 
 
-def test_orders_go_to_jobs_of_that_name_alone(shell: Shell, tmp_path: Path, version: str) -> None:
-    array = numbered(version, "submit_deleted")
+def test_orders_go_to_jobs_of_that_name_alone(shell: Shell, tmp_path: Path, where: Path) -> None:
+    array = numbered(where, "submit_deleted")
     done = shell(f"ic_cancel ic-other t 0 {array} 1", oarstat="oarstat_one", oardel="oardel_running")
     assert (done.returncode, done.stdout) == (3, "the job of that number is not ic-other\n")
-    assert "oardel" not in (tmp_path / "calls").read_text()
+    assert not any("oardel" in call for call in calls(tmp_path))
     done = shell(f"ic_cancel ic-del t 0 {array} 1-2,5", oarstat="oarstat_one", oardel="oardel_running")
     assert (done.returncode, done.stdout) == (0, "")
-    marked, ordered = (tmp_path / "calls").read_text().splitlines()[-2:]
-    assert marked == "marked"
+    marked, ordered = calls(tmp_path)[-2:]
+    assert marked == "<marked>"
     assert "job_name = 'ic-del'" in ordered
     wanted = f"(array_id = {array} AND array_index BETWEEN 1 AND 2) OR (array_id = {array} AND array_index BETWEEN 5"
     assert wanted in ordered
@@ -285,10 +258,10 @@ def test_references() -> None:
             SCHEDULER.first_of(JobRef("r", "t", 10, native))
 
 
-def test_capacity(version: str) -> None:
+def test_capacity(where: Path) -> None:
     answers = (
-        Completed(0, part(version, "oarnodes", "stdout").encode(), b""),
-        Completed(0, part(version, "oarstat_queue", "stdout").encode(), b""),
+        Completed(0, part(where, "oarnodes", "stdout").encode(), b""),
+        Completed(0, part(where, "oarstat_queue", "stdout").encode(), b""),
         Completed(0, b"bob\n", b""),
     )
     (queue,) = replay(SCHEDULER.capacity(SETTINGS), [answers])
