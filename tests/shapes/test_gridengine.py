@@ -8,8 +8,9 @@ import pytest
 
 from intercede.answers import JobState, Outcome, Reason
 from intercede.errors import CommandError, UnsupportedError
-from intercede.model import JobRef, Resources
+from intercede.model import Resources
 from intercede.testing.contract.steps import final, reached, script
+from tests.shapes.orders import ask_and_order_with_unknown_identifiers, cancel_by_halves
 
 if TYPE_CHECKING:
     from tests.shapes.conftest import SpotAt
@@ -90,20 +91,7 @@ async def test_codes_that_mean_something_to_it_end_the_job(spot_on: SpotAt) -> N
 async def test_unknown_and_mixed_identifiers(spot_on: SpotAt) -> None:
     spot = await spot_on(STACK)
     async with spot.element() as ce:
-        refs = (await ce.submit(script("sleep 300"), 2, tag="mixed")).refs
-        for ref in refs:
-            await reached(ce, ref, JobState.RUNNING)
-        never = JobRef(refs[0].resource, "never-was", 0, "9999999.1")
-        beyond = JobRef(refs[0].resource, "mixed", 7, f"{refs[0].native.partition('.')[0]}.8")
-        asked = [never, refs[1], beyond, refs[0]]
-        told = await ce.status(asked)
-        assert list(told) == asked
-        states = [each.state for each in told.values()]
-        assert states == [JobState.UNKNOWN, JobState.RUNNING, JobState.UNKNOWN, JobState.RUNNING]
-        outcomes = await ce.cancel([never, refs[1], beyond])
-        assert outcomes[refs[1]] is Outcome.DONE
-        assert (await final(ce, refs[1:]))[refs[1]].state is JobState.CANCELLED
-        assert (await ce.status(refs))[refs[0]].state is JobState.RUNNING
+        await ask_and_order_with_unknown_identifiers(ce)
 
 
 async def test_an_array_of_a_thousand(spot_on: SpotAt) -> None:
@@ -118,12 +106,7 @@ async def test_an_array_of_a_thousand(spot_on: SpotAt) -> None:
         told = await ce.status(refs)
         assert ce.counters.commands - before == 1
         assert {each.state for each in told.values()} == {JobState.RUNNING, JobState.QUEUED}
-        before = ce.counters.commands
-        assert await ce.cancel(refs[::2]) == dict.fromkeys(refs[::2], Outcome.DONE)
-        assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)
-        assert ce.counters.commands - before == 2
-        statuses = await final(ce, refs)
-        assert [each for each in statuses.values() if each.state is not JobState.CANCELLED] == []
+        await cancel_by_halves(ce, refs)
 
 
 async def test_what_it_cannot_reserve_is_refused(spot_on: SpotAt) -> None:

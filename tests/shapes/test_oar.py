@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from intercede.answers import JobState, Outcome, Reason
-from intercede.model import JobRef, Resources
+from intercede.answers import JobState, Reason
+from intercede.model import Resources
 from intercede.testing.contract.steps import final, reached, script
+from tests.shapes.orders import ask_and_order_with_unknown_identifiers, cancel_by_halves
 
 if TYPE_CHECKING:
     from tests.shapes.conftest import SpotAt
@@ -53,16 +54,7 @@ async def test_submitted_again_by_hand_keeps_its_name(spot_on: SpotAt) -> None:
 async def test_unknown_and_mixed_identifiers(spot_on: SpotAt) -> None:
     spot = await spot_on(STACK)
     async with spot.element() as ce:
-        refs = (await ce.submit(script("sleep 300"), 2, tag="mixed")).refs
-        for ref in refs:
-            await reached(ce, ref, JobState.RUNNING)
-        never = JobRef(refs[0].resource, "never-was", 0, "9999999.1")
-        asked = [never, refs[1], refs[0]]
-        states = [each.state for each in (await ce.status(asked)).values()]
-        assert states == [JobState.UNKNOWN, JobState.RUNNING, JobState.RUNNING]
-        assert (await ce.cancel([never, refs[1]]))[refs[1]] is Outcome.DONE
-        assert (await final(ce, refs[1:]))[refs[1]].state is JobState.CANCELLED
-        assert (await ce.status(refs))[refs[0]].state is JobState.RUNNING
+        await ask_and_order_with_unknown_identifiers(ce)
 
 
 async def test_many_in_one_execution_each_time(spot_on: SpotAt) -> None:
@@ -73,8 +65,5 @@ async def test_many_in_one_execution_each_time(spot_on: SpotAt) -> None:
         assert {ref.native.partition(".")[0] for ref in refs} == {refs[0].native.partition(".")[0]}
         told = await ce.status(refs)
         assert {each.state for each in told.values()} == {JobState.HELD}
-        assert await ce.cancel(refs[::2]) == dict.fromkeys(refs[::2], Outcome.DONE)
-        assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)
-        assert ce.counters.commands - before == 4
-        statuses = await final(ce, refs)
-        assert [each for each in statuses.values() if each.state is not JobState.CANCELLED] == []
+        assert ce.counters.commands - before == 2
+        await cancel_by_halves(ce, refs)

@@ -142,7 +142,7 @@ def test_cancel_of_every_other_of_many(shell: Shell, tmp_path: Path) -> None:
         order.startswith('<condor_rm><-constraint><IntercedeName == "ic-rec" && ClusterId == 7 && (')
         for order in orders
     )
-    assert all(order.endswith(")") for order in orders)
+    assert all(order.endswith(")>") for order in orders)
 
 
 def test_cancel_of_what_is_not_there(shell: Shell) -> None:
