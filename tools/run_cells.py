@@ -198,7 +198,9 @@ def _fresh(cells: list[Cell], words: list[str]) -> list[Cell]:
 def main() -> int:
     """Run the cells; the exit status is 1 if one of them failed, 130 after an interrupt."""
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ctrl-C may come ignored, as from `nohup ... &`; what is tested here hears it
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     begun = time.monotonic()
     words = shlex.split(arguments.pytest)
     try:
