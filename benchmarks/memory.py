@@ -18,7 +18,7 @@ from benchmarks.cluster import settings_of
 from benchmarks.measure import Entry, Times, say
 from benchmarks.systems import SLURM
 from benchmarks.work import PAYLOAD, copies, waiting
-from intercede import open_element
+from intercede.registry import batch_element
 from intercede.steps import Command
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def main(directory: Path, n: int) -> dict[str, float]:
     import testbed
 
     stages = {"imports": _peak()}
-    async with open_element(settings_of(testbed.Stack.attach(directory))) as element:
+    async with batch_element(settings_of(testbed.Stack.attach(directory))) as element:
         each = copies(n)
         stages["copies"] = _peak()
         refs = (await element.submit(waiting(SLURM.name, SLURM.hold), each)).refs

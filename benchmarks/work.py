@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from intercede import Copy, Counters, JobDescription, open_element
+from intercede import Copy, Counters, JobDescription
 from intercede.elements.batch import BatchElement
+from intercede.registry import batch_element
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -57,7 +58,7 @@ class Catcher:
 
 async def tar_of(settings: ResourceSettings, description: JobDescription, each: list[Copy]) -> bytes:
     """The very bytes that a submission sends."""
-    element = BatchElement(settings, Catcher(), open_element(settings).scheduler)
+    element = BatchElement(settings, Catcher(), batch_element(settings).scheduler)
     try:
         await element.submit(description, each)
     except Sent as sent:
@@ -79,7 +80,7 @@ class Fresh:
 
     async def __call__(self, work: Callable[[BatchElement], Awaitable[object]]) -> float:
         """Do the work once on a new element, count its executions and give its seconds."""
-        async with open_element(self._settings) as element:
+        async with batch_element(self._settings) as element:
             await element.capacity()
             before = element.counters.commands
             began = time.perf_counter()

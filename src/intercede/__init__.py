@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from intercede.credentials import (
+        BearerToken,
+        CondorToken,
         CredentialProvider,
         CredentialRequest,
         FileCredentials,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         SSHPassword,
         SSHPrivateKey,
         StaticCredentials,
+        X509Proxy,
     )
     from intercede.errors import (
         AuthenticationFailed,
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
         Canceller,
         CapacityReporter,
         ComputingElement,
+        Element,
         Finder,
         Housekeeper,
         LogReader,
@@ -78,7 +82,7 @@ if TYPE_CHECKING:
         Submitter,
     )
     from intercede.registry import open_element, open_elements
-    from intercede.settings import ResourceSettings
+    from intercede.settings import Endpoint, ResourceSettings
 
 _HOMES = {
     "answers": (
@@ -86,8 +90,8 @@ _HOMES = {
         "Submission", "SubmissionInfo", "Usage",
     ),
     "credentials": (
-        "CredentialProvider", "CredentialRequest", "FileCredentials", "SSHAnswers", "SSHPassword", "SSHPrivateKey",
-        "StaticCredentials",
+        "BearerToken", "CondorToken", "CredentialProvider", "CredentialRequest", "FileCredentials", "SSHAnswers",
+        "SSHPassword", "SSHPrivateKey", "StaticCredentials", "X509Proxy",
     ),
     "errors": (
         "AuthenticationFailed", "CommandError", "ConfigurationError", "ConnectFailed", "ConnectionLost",
@@ -97,11 +101,11 @@ _HOMES = {
     ),
     "model": ("Copy", "JobDescription", "JobRef", "Resources"),
     "protocols": (
-        "Canceller", "CapacityReporter", "ComputingElement", "Finder", "Housekeeper", "LogReader", "OutputRetriever",
-        "Purger", "Releaser", "SecretRenewer", "StatusReporter", "Submitter",
+        "Canceller", "CapacityReporter", "ComputingElement", "Element", "Finder", "Housekeeper", "LogReader",
+        "OutputRetriever", "Purger", "Releaser", "SecretRenewer", "StatusReporter", "Submitter",
     ),
     "registry": ("open_element", "open_elements"),
-    "settings": ("ResourceSettings",),
+    "settings": ("Endpoint", "ResourceSettings"),
 }  # fmt: skip
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -45,7 +45,17 @@ from pydantic import ValidationError
 from intercede.errors import ConfigurationError
 from intercede.model import Frozen
 from intercede.settings import ResourceSettings
-from intercede.urls import BUILT_IN, SCHEDULERS, SECRET, WHERE_SECRETS_GO, from_url, hop_from_text, nearest, schemes
+from intercede.urls import (
+    BUILT_IN,
+    GRID,
+    SECRET,
+    WHERE_SECRETS_GO,
+    from_url,
+    hop_from_text,
+    languages,
+    nearest,
+    schemes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +69,10 @@ Where: TypeAlias = "str | Table | ResourceSettings"
 ConfigSource: TypeAlias = "Config | Path | str | Table | None"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_SAID_ONCE = (("scheduler",), ("queue",), ("ssh", "host"), ("ssh", "port"), ("ssh", "user"))
+_SAID_ONCE = (
+    ("scheduler",), ("queue",), ("ssh", "host"), ("ssh", "port"), ("ssh", "user"), ("endpoint", "host"),
+    ("endpoint", "port"),
+)  # fmt: skip
 
 
 def default_path() -> Path:
@@ -202,13 +215,15 @@ class Config:
             if not isinstance(table["url"], str):
                 raise ConfigurationError(self._at(place, "url"), "it is no text")
             own = self._on_url(table["url"], own, place)
-        if own.get("scheduler", "slurm") not in list(SCHEDULERS):
-            known = ", ".join(SCHEDULERS)
+        if own.get("scheduler", "slurm") not in languages():
+            known = ", ".join(languages())
             raise ConfigurationError(self._at(place, "scheduler"), f"{own['scheduler']!r} is none of {known}")
         defaults = {key: value for key, value in self.defaults.items() if key != "ssh" or "ssh" in own}
         values = _merged(defaults, own)
         if isinstance(values.get("ssh"), Mapping):
             values["ssh"] = self._ssh(dict(values["ssh"]))
+        if isinstance(values.get("endpoint"), Mapping):
+            values["endpoint"] = self._paths(values["endpoint"])
         try:
             settings = ResourceSettings.model_validate(values)
         except ValidationError as error:
@@ -216,6 +231,9 @@ class Config:
             raise ConfigurationError("\n".join(said)) from None
         if settings.scheduler == "process" and settings.queue:
             raise ConfigurationError(self._at(place), f"queue {settings.queue!r}: plain processes have no queues")
+        if (settings.scheduler in GRID) is (settings.endpoint is None):
+            needs = "needs" if settings.endpoint is None else "has no"
+            raise ConfigurationError(self._at(place), f"{settings.scheduler} {needs} endpoint")
         return settings
 
     def _on_url(self, url: str, own: dict[str, Any], place: str) -> dict[str, Any]:
@@ -240,7 +258,7 @@ class Config:
         if not isinstance(hop, Mapping):
             return hop
         hop = dict(hop)
-        for key in ("config_file", "agent_path", "known_hosts"):
+        for key in ("config_file", "agent_path", "known_hosts", "ca"):
             if isinstance(hop.get(key), str):
                 hop[key] = self._path(hop[key])
         if isinstance(hop.get("identity_files"), list | tuple):

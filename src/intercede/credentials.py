@@ -161,51 +161,76 @@ class StaticCredentials:
 
 
 class FileCredentials:
-    """Reads a private key or a password from a file, again whenever the file has changed.
+    """Reads secrets from files, again whenever a file has changed.
 
     Args:
         private_key: The file of a key.
         password: A file whose first line is the password (or the passphrase of the key, where both are given).
+        proxy: A file with certificate, key and chain, as grid tools leave it in `/tmp/x509up_u1000`.
+        token: A file whose first line is a bearer token.
+        condor_token: A file whose first line is an IDTOKEN, as in `~/.condor/tokens.d`.
     """
 
-    def __init__(self, *, private_key: Path | str | None = None, password: Path | str | None = None) -> None:
-        self._files = {
-            "key": Path(private_key).expanduser() if private_key else None,
-            "password": Path(password).expanduser() if password else None,
-        }
-        self._read: dict[str, tuple[tuple[int, int], bytes]] = {}
+    def __init__(
+        self,
+        *,
+        private_key: Path | str | None = None,
+        password: Path | str | None = None,
+        proxy: Path | str | None = None,
+        token: Path | str | None = None,
+        condor_token: Path | str | None = None,
+    ) -> None:
+        given = {
+            "private_key": private_key, "password": password, "proxy": proxy, "token": token,
+            "condor_token": condor_token,
+        }  # fmt: skip
+        self._files = {name: Path(path).expanduser() for name, path in given.items() if path}
+        self._read: dict[Path, tuple[tuple[int, int], bytes]] = {}
 
     def __repr__(self) -> str:
-        return f"FileCredentials({', '.join(f'{k}={v}' for k, v in self._files.items() if v)})"
+        return f"FileCredentials({', '.join(f'{name}={path}' for name, path in self._files.items())})"
 
     async def get(self, request: CredentialRequest) -> Credential | None:
-        """Give what the files hold now.
+        """Give what the files hold now, of the first kind that is asked for and there.
 
         Raises:
             CredentialError: A file cannot be read, or anybody else can read it.
         """
-        key, password = await asyncio.to_thread(lambda: (self._content("key"), self._content("password")))
-        word = SecretStr(password.decode().split("\n", 1)[0].rstrip("\r")) if password is not None else None
-        if key is not None and SSHPrivateKey in request.kinds:
-            return SSHPrivateKey(key=SecretBytes(key), passphrase=word)
-        if key is None and word is not None and SSHPassword in request.kinds:
-            return SSHPassword(password=word)
+        return await asyncio.to_thread(self._get, request.kinds)
+
+    def _get(self, kinds: tuple[type[_Secret], ...]) -> Credential | None:
+        for kind in kinds:
+            if kind is SSHPrivateKey and "private_key" in self._files:
+                passphrase = self._line("password") if "password" in self._files else None
+                return SSHPrivateKey(key=SecretBytes(self._content("private_key")), passphrase=passphrase)
+            if kind is SSHPassword and "password" in self._files and "private_key" not in self._files:
+                return SSHPassword(password=self._line("password"))
+            if kind is X509Proxy and "proxy" in self._files:
+                return X509Proxy(pem=SecretBytes(self._content("proxy")))
+            if kind is BearerToken and "token" in self._files:
+                return BearerToken(token=self._line("token"))
+            if kind is CondorToken and "condor_token" in self._files:
+                return CondorToken(token=self._line("condor_token"))
         return None
 
-    def _content(self, which: str) -> bytes | None:
+    def _line(self, which: str) -> SecretStr:
+        try:
+            return SecretStr(self._content(which).decode().split("\n", 1)[0].rstrip("\r"))
+        except UnicodeDecodeError:
+            raise CredentialError(str(self._files[which]), "it is no text in UTF-8") from None
+
+    def _content(self, which: str) -> bytes:
         path = self._files[which]
-        if path is None:
-            return None
         try:
             stat = path.stat()
             seen = (stat.st_mtime_ns, stat.st_size)
             if stat.st_mode & 0o077:
                 raise CredentialError(str(path), f"mode {stat.st_mode & 0o777:o}", "chmod 600 it.")
-            if which not in self._read or self._read[which][0] != seen:
-                self._read[which] = (seen, path.read_bytes())
+            if path not in self._read or self._read[path][0] != seen:
+                self._read[path] = (seen, path.read_bytes())
         except OSError as error:
             raise CredentialError(str(path), error.strerror or str(error)) from error
-        return self._read[which][1]
+        return self._read[path][1]
 
 
 def from_function(function: Callable[[CredentialRequest], Awaitable[Any]]) -> CredentialProvider:

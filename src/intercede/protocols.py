@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     )
     from intercede.errors import IntercedeError
     from intercede.model import Copy, JobDescription, JobRef
+    from intercede.settings import ResourceSettings
     from intercede.steps import Command, Completed
 
 __all__ = [
     "Canceller",
     "CapacityReporter",
     "ComputingElement",
+    "Element",
     "Finder",
     "Housekeeper",
     "LogReader",
@@ -191,6 +193,22 @@ class Housekeeper(Protocol):
 
     async def sweep(self, older_than: timedelta) -> Sequence[str]:
         """Purge old submissions whose jobs have all ended; gives their tags."""
+        ...
+
+
+class Element(
+    ComputingElement, OutputRetriever, LogReader, Canceller, Releaser, SecretRenewer, Purger, CapacityReporter, Finder,
+    Housekeeper, Protocol,
+):  # fmt: skip
+    """Everything that the elements of this library can do; what `open_element` gives."""
+
+    @property
+    def settings(self) -> ResourceSettings:
+        """What the site needs said."""
+        ...
+
+    async def __aenter__(self) -> Element:
+        """Enter; does no input or output."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from intercede import config as configuration
 from intercede.elements.group import ElementGroup
 from intercede.errors import ConfigurationError
-from intercede.urls import SCHEDULERS, nearest
+from intercede.urls import GRID, SCHEDULERS, languages, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from intercede.config import ConfigSource, Where
     from intercede.credentials import CredentialProvider
     from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
+    from intercede.settings import ResourceSettings
 
 __all__ = ["open_element", "open_elements"]
 
 
 def open_element(
     where: Where = "local:", *, credentials: CredentialProvider | None = None, config: ConfigSource = None
-) -> BatchElement:
+) -> Element:
     """Give the element of a resource, to be used as an async context manager.
 
     Nothing is sent or connected before the first operation.
@@ -37,12 +39,19 @@ def open_element(
     Raises:
         ConfigurationError: It names no resource, or its settings are wrong.
     """
+    settings = configuration.resolve(where, config)
+    if settings.scheduler in GRID:
+        return _load(GRID[settings.scheduler][0])(settings, credentials)
+    if settings.scheduler not in SCHEDULERS:
+        known = f"{nearest(settings.scheduler, languages())}Known: {', '.join(languages())}."
+        raise ConfigurationError(f"scheduler {settings.scheduler!r} of {settings.id}", "there is no such one", known)
+    return batch_element(settings, credentials)
+
+
+def batch_element(settings: ResourceSettings, credentials: CredentialProvider | None = None) -> BatchElement:
+    """Give the element of a batch system that is reached by commands; see `open_element`."""
     from intercede.elements.batch import BatchElement
 
-    settings = configuration.resolve(where, config)
-    if settings.scheduler not in SCHEDULERS:
-        known = f"{nearest(settings.scheduler, SCHEDULERS)}Known: {', '.join(SCHEDULERS)}."
-        raise ConfigurationError(f"scheduler {settings.scheduler!r} of {settings.id}", "there is no such one", known)
     bounds = {"concurrent": settings.politeness.concurrent, "time_limit": settings.limits.command_time}
     if settings.ssh is None:
         transport = _load("intercede.transports.local:LocalTransport")(**bounds)

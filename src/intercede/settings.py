@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from intercede.model import Frozen, Memory, Name, Span, Text, Variable
 
-__all__ = ["Hop", "Limits", "Politeness", "ResourceSettings", "SSHSettings", "WorkArea"]
+__all__ = ["Endpoint", "Hop", "Limits", "Politeness", "ResourceSettings", "SSHSettings", "WorkArea"]
 
 
 def _work_area(value: object) -> str:
@@ -23,6 +23,8 @@ def _work_area(value: object) -> str:
 
 WorkArea = Annotated[str, PlainValidator(_work_area)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", max_length=253)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Hop(Frozen):
@@ -37,8 +39,8 @@ class Hop(Frozen):
         known_hosts: The file to check against instead of the OpenSSH configuration's.
     """
 
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", max_length=253)]
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    host: Host
+    port: Port | None = None
     user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+$-]*$", max_length=64)] | None = None
     identity_files: tuple[Path, ...] = ()
     host_keys: tuple[str, ...] = ()
@@ -66,6 +68,21 @@ class SSHSettings(Hop):
     connect_timeout: Seconds = 30
     keepalive: Seconds = 15
     max_channels: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
+class Endpoint(Frozen):
+    """A service of its own that takes jobs over the network, such as a CE.
+
+    Attributes:
+        host: Its name; certificates are checked against it.
+        port: Where it listens.
+        ca: The certificates of the authorities to trust: a file, or a directory as grids have it (hashed names, with
+            revocation lists beside them). Default: `/etc/grid-security/certificates` if it is there, else the system's.
+    """
+
+    host: Host
+    port: Port
+    ca: Path | None = None
 
 
 class Limits(Frozen):
@@ -107,8 +124,9 @@ class ResourceSettings(Frozen):
 
     Attributes:
         id: The stable name in references: the configured name, else scheme, host and port.
-        scheduler: Its command language, such as `process` or `slurm`.
+        scheduler: Its command language, such as `process` or `slurm`; of a service, its protocol.
         ssh: How to reach it; None for this machine.
+        endpoint: Where the service is, for what is no batch system that is reached by commands.
         work_area: A directory of the submit host that the nodes see as well; ours alone, mode 0700.
         queue: The queue of jobs that name none.
         account: Whom the site charges, for jobs that name none.
@@ -133,6 +151,7 @@ class ResourceSettings(Frozen):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_/\[\]:-]*$", max_length=120)]
     scheduler: str
     ssh: SSHSettings | None = None
+    endpoint: Endpoint | None = None
     work_area: WorkArea = "~/.intercede"
     queue: Name | None = None
     account: Name | None = None

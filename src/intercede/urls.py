@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
+    "GRID",
     "SCHEDULERS",
     "SECRET",
     "WHERE_SECRETS_GO",
     "from_url",
     "hop_from_text",
+    "languages",
     "nearest",
     "schemes",
 ]
@@ -36,6 +38,9 @@ SCHEDULERS = {
     "htcondor": "intercede.schedulers.htcondor:HTCondor",
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""
+
+GRID: dict[str, tuple[str, int]] = {}
+"""Every protocol of services that take jobs over the network: where the class of its element is, and its usual port."""
 
 BUILT_IN = {"local": "local:"} | {name: f"{name}:" for name in SCHEDULERS if name != "process"}
 """The resources that need no configuration."""
@@ -53,7 +58,12 @@ WHERE_SECRETS_GO = (
 
 def schemes() -> tuple[str, ...]:
     """The schemes of the URLs that name a resource."""
-    return ("local", *SCHEDULERS, *(f"ssh+{name}" for name in SCHEDULERS))
+    return ("local", *SCHEDULERS, *(f"ssh+{name}" for name in SCHEDULERS), *GRID)
+
+
+def languages() -> tuple[str, ...]:
+    """What the scheduler of a resource may be."""
+    return (*SCHEDULERS, *GRID)
 
 
 def from_url(url: str) -> dict[str, Any]:
@@ -90,6 +100,8 @@ def from_url(url: str) -> dict[str, Any]:
         values["queue"] = queue
     if "/" in queue:
         raise ConfigurationError(asked, f"{queue!r} is no name of a queue")
+    if scheme in GRID:
+        return values | _service(parts, port, asked)
     return values | (_remote(parts, port, asked) if scheme.startswith("ssh+") else _own(parts, asked))
 
 
@@ -101,12 +113,26 @@ def _own(parts: SplitResult, asked: str) -> dict[str, Any]:
     return {"id": "local" if scheduler == "process" else scheduler, "scheduler": scheduler}
 
 
+def _service(parts: SplitResult, port: int | None, asked: str) -> dict[str, Any]:
+    host, usual = _host(parts, asked), GRID[parts.scheme][1]
+    if parts.username is not None:
+        raise ConfigurationError(asked, "it names a user", "Who you are is what your credential says.")
+    return {
+        "id": f"{parts.scheme}://{_named(host)}{f':{port}' if port not in {None, usual} else ''}",
+        "scheduler": parts.scheme,
+        "endpoint": {"host": host, "port": port or usual},
+    }
+
+
+def _named(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _remote(parts: SplitResult, port: int | None, asked: str) -> dict[str, Any]:
     host = _host(parts, asked)
-    named = f"[{host}]" if ":" in host else host
     ssh = {"host": host, "port": port, "user": unquote(parts.username or "") or None}
     return {
-        "id": f"{parts.scheme}://{named}{f':{port}' if port not in {None, 22} else ''}",
+        "id": f"{parts.scheme}://{_named(host)}{f':{port}' if port not in {None, 22} else ''}",
         "scheduler": parts.scheme.removeprefix("ssh+"),
         "ssh": {key: value for key, value in ssh.items() if value is not None},
     }
@@ -114,7 +140,8 @@ def _remote(parts: SplitResult, port: int | None, asked: str) -> dict[str, Any]:
 
 def _host(parts: SplitResult, asked: str) -> str:
     if not parts.hostname:
-        raise ConfigurationError(asked, "it names no host", f"Write {parts.scheme}://user@host/queue.")
+        user = "" if parts.scheme in GRID else "user@"
+        raise ConfigurationError(asked, "it names no host", f"Write {parts.scheme}://{user}host/queue.")
     if ":" in parts.hostname:
         try:
             return str(ipaddress.IPv6Address(unquote(parts.hostname)))

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-ON_CLUSTER = ("told", "orders", "hold", "queues", "limits", "requeue", "describe", "stranger")
-ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "limits", "requeue", "describe", "stranger")
-ON_OAR = ("one-host", "small", "orders", "hold", "queues", "describe", "stranger")
+ON_CLUSTER = ("told", "orders", "hold", "queues", "options", "limits", "requeue", "describe", "stranger")
+ON_GRIDENGINE = ("one-host", "small", "hold", "queues", "options", "limits", "requeue", "describe", "stranger")
+ON_OAR = ("one-host", "small", "orders", "hold", "queues", "options", "describe", "stranger")
 ON_HTCONDOR = ("apart", "accounts", "orders", "told", "small", "hold", "requeue", "describe", "stranger")
 ON_SLURM = ("one-host", "small", *ON_CLUSTER)
 # The command languages of the testbed, and what their stacks have

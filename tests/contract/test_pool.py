@@ -16,7 +16,7 @@ from intercede.testing.contract.steps import fetch_one, final, reached, script, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["ce", "early", "spot"]
@@ -28,7 +28,7 @@ HELD = {"htcondor": ("hold = true",)}
 class TestPool:
     """Files go to a node that does not see the work area, and come back."""
 
-    async def test_not_started_again_unless_it_may_be(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_not_started_again_unless_it_may_be(self, spot: Spot, ce: Element) -> None:
         (ref,) = (await ce.submit(script('echo ran >>"$1/runs"; sleep 300', spot.home))).refs
         await spot.shell("while [ ! -s runs ]; do sleep 0.1; done")
         await reached(ce, ref, JobState.RUNNING)
@@ -38,7 +38,7 @@ class TestPool:
         assert "lost its place" in status.detail
         assert await spot.lines("runs") == ["ran"]
 
-    async def test_removed_by_its_owner_and_by_policy(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_removed_by_its_owner_and_by_policy(self, spot: Spot, ce: Element) -> None:
         policy = ("periodic_remove = JobStatus == 2",)
         (by_hand,) = (await ce.submit(script("sleep 300"))).refs
         (by_policy,) = (await ce.submit(script("sleep 300", native={"htcondor": policy}))).refs
@@ -50,7 +50,7 @@ class TestPool:
         assert told[by_policy].state is JobState.FAILED
         assert "PeriodicRemove" in told[by_policy].detail
 
-    async def test_held_in_its_own_words_and_released(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_held_in_its_own_words_and_released(self, spot: Spot, ce: Element) -> None:
         text = 'echo "out"; echo f >f; exit 4'
         (ref,) = (await ce.submit(script(text, native=HELD), tag="held")).refs
         await spot.shell('mv "$1/held/job" "$1/held/job.away"', spot.store)
@@ -65,7 +65,7 @@ class TestPool:
         assert await ce.release([ref]) == {ref: Outcome.DONE}
         assert (await final(ce, [ref]))[ref].exit_code == 4
 
-    async def test_held_for_its_output_keeps_the_exit_code(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_held_for_its_output_keeps_the_exit_code(self, spot: Spot, ce: Element) -> None:
         text = ': >"$1/ready"; while [ ! -e "$1/go" ]; do sleep 0.1; done; echo out; exit 5'
         (ref,) = (await ce.submit(script(text, spot.home), tag="full")).refs
         await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
@@ -75,7 +75,7 @@ class TestPool:
         await ce.cancel([ref])
         assert (await final(ce, [ref]))[ref].state is JobState.CANCELLED
 
-    async def test_output_of_what_was_ended_before_its_time(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_output_of_what_was_ended_before_its_time(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         text = 'echo said; echo part >part; : >"$1/$2.$INTERCEDE_COPY"; while :; do sleep 0.2; done'
         limit = Resources(walltime=timedelta(seconds=3))
         timed = (await ce.submit(script(text, spot.home, "timed", outputs=("part",), resources=limit))).refs
@@ -91,9 +91,7 @@ class TestPool:
             assert output.stdout.read_text() == "said\n"
             assert {name: path.read_text() for name, path in output.files.items()} == {"part": "part\n"}
 
-    async def test_secrets_renewed_only_before_the_job_starts(
-        self, spot: Spot, ce: BatchElement, tmp_path: Path
-    ) -> None:
+    async def test_secrets_renewed_only_before_the_job_starts(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         text = 'cat "$INTERCEDE_SECRETS/s"; : >"$1/ready"; while [ ! -e "$1/go" ]; do sleep 0.1; done'
         (running,) = (await ce.submit(script(text, spot.home), [Copy(secrets={"s": "old"})])).refs
         held = script(text, spot.home, native=HELD)
@@ -110,7 +108,7 @@ class TestPool:
             assert output.stdout is not None
             assert output.stdout.read_text() == said
 
-    async def test_why_it_waits(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_why_it_waits(self, spot: Spot, ce: Element) -> None:
         (ref,) = await waiting_jobs(spot, ce, script(":"))
         status = await reached(ce, ref, JobState.QUEUED)
         while not status.detail:
@@ -118,7 +116,7 @@ class TestPool:
             status = await reached(ce, ref, JobState.QUEUED)
         assert "no match" in status.detail
 
-    async def test_given_up_and_started_after_all(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_given_up_and_started_after_all(self, spot: Spot, ce: Element) -> None:
         """As when a submission's answer never came, its tag was given up, and the schedd had its jobs all the same."""
         held = script('echo ran >>"$1/runs"', spot.home, native=HELD)
         (ref,) = (await ce.submit(held, tag="given-up")).refs
@@ -129,7 +127,7 @@ class TestPool:
         await spot.shell('until [ -n "$(condor_history "$1" -af ExitCode)" ]; do sleep 0.2; done', ref.native)
         assert await spot.lines("runs") == []
 
-    async def test_a_thousand_copies(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_a_thousand_copies(self, spot: Spot, ce: Element) -> None:
         copies = [Copy(environment={"I": str(index)}) for index in range(1000)]
         before = ce.counters.commands
         refs = (await ce.submit(script("exit $((I % 3))", native=dict(spot.place.native_wait)), copies)).refs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercede.registry import open_element
+from intercede.registry import batch_element
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed
 from intercede.testing.replay import ReplayShell, Transcript
@@ -66,4 +66,4 @@ async def _element(name: str, way: str, tmp_path: Path) -> AsyncGenerator[BatchE
                 "host": server.host, "port": server.port, "user": server.user, "agent": False, "config_file": "",
                 "identity_files": [str(server.client_key)], "known_hosts": str(server.known_hosts),
             }  # fmt: skip
-        yield await stack.enter_async_context(open_element(ResourceSettings.model_validate(settings)))
+        yield await stack.enter_async_context(batch_element(ResourceSettings.model_validate(settings)))

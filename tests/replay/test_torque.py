@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercede.answers import JobState, Outcome, Reason
+from intercede.config import resolve
 from intercede.errors import CommandError, SchedulerUnavailable, SubmissionRejected, SubmissionUnknown
 from intercede.model import JobDescription, Resources
-from intercede.registry import open_element
+from intercede.registry import batch_element
 from intercede.schedulers.torque import KILLED, Torque
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed
@@ -206,4 +207,4 @@ def test_words() -> None:
     )
     assert words == ("n", "-l", "nodes=2:ppn=3:gpus=1", "-l", "mem=2kb")
     assert set(KILLED) == set(range(-14, 0))
-    assert open_element("torque:").scheduler.name == "torque"
+    assert batch_element(resolve("torque:")).scheduler.name == "torque"

@@ -11,12 +11,12 @@ from intercede.testing.contract.steps import final, reached, script
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
 
 __all__ = ["ask_and_order_with_unknown_identifiers", "cancel_by_halves"]
 
 
-async def ask_and_order_with_unknown_identifiers(ce: BatchElement) -> None:
+async def ask_and_order_with_unknown_identifiers(ce: Element) -> None:
     """Identifiers that never were, and one beyond the copies, spoil nothing for the others; counted from 1."""
     refs = (await ce.submit(script("sleep 300"), 2, tag="mixed")).refs
     for ref in refs:
@@ -34,7 +34,7 @@ async def ask_and_order_with_unknown_identifiers(ce: BatchElement) -> None:
     assert (await ce.status(refs))[refs[0]].state is JobState.RUNNING
 
 
-async def cancel_by_halves(ce: BatchElement, refs: Sequence[JobRef]) -> None:
+async def cancel_by_halves(ce: Element, refs: Sequence[JobRef]) -> None:
     """Every other one, then all: an execution each, whatever the number."""
     before = ce.counters.commands
     assert await ce.cancel(refs[::2]) == dict.fromkeys(refs[::2], Outcome.DONE)

@@ -10,7 +10,8 @@ import pytest
 
 from intercede.answers import JobState, Reason
 from intercede.model import Copy, Resources
-from intercede.testing.contract.place import Place, Spot, spot_at
+from intercede.schedulers.slurm import Slurm
+from intercede.testing.contract.place import Place, Spot, spot_at, traits_of
 from intercede.testing.contract.steps import fetch_one, final, reached, run, script
 from testbed.state import locked
 
@@ -34,7 +35,7 @@ def cluster(stack_factory: Callable[[str], Stack]) -> Stack:
 @pytest.fixture
 async def spot(cluster: Stack) -> AsyncGenerator[Spot, None]:
     settings = {"id": "cluster", "scheduler": "slurm", "ssh": cluster.ssh_settings()}
-    place = Place("cluster", frozenset(), settings, "/home/alice")
+    place = Place("cluster", traits_of(Slurm), settings, "/home/alice")
     async with spot_at(place, f"shape-{secrets.token_hex(3)}") as made:
         yield made
 

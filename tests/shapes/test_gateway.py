@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercede.credentials import from_function
-from intercede.testing.contract.place import Place, Spot, spot_at
+from intercede.schedulers.slurm import Slurm
+from intercede.testing.contract.place import Place, Spot, spot_at, traits_of
 from intercede.testing.contract.steps import run, script
 from testbed.engine import find_engine
 
@@ -32,7 +33,7 @@ def gateway(stack_factory: Callable[[str], Stack]) -> Stack:
 @pytest.fixture
 def place(gateway: Stack) -> Place:
     ssh = {**gateway.ssh_settings(), "max_channels": 50}
-    return Place("gateway", frozenset(), {"id": "gateway", "scheduler": "slurm", "ssh": ssh}, "/home/alice")
+    return Place("gateway", traits_of(Slurm), {"id": "gateway", "scheduler": "slurm", "ssh": ssh}, "/home/alice")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ async def test_many_connections_at_once(spot: Spot, gateway: Stack) -> None:
 
     async with contextlib.AsyncExitStack() as stack:
         # elements with providers of their own share no connection
-        places = [Place("g", frozenset(), spot.place.settings, "", from_function(nothing)) for _ in range(12)]
+        places = [Place("g", spot.place.traits, spot.place.settings, "", from_function(nothing)) for _ in range(12)]
         elements = [await stack.enter_async_context(each.element(spot.settings(politeness=EAGER))) for each in places]
         queues = await asyncio.gather(*(ce.capacity() for ce in elements))
         assert all([queue.name for queue in each] == ["debug", "long", "short"] for each in queues)

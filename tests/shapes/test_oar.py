@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercede.answers import JobState, Reason
+from intercede.elements.batch import BatchElement
 from intercede.model import Resources
 from intercede.testing.contract.steps import final, reached, script
 from tests.shapes.orders import ask_and_order_with_unknown_identifiers, cancel_by_halves
@@ -43,6 +44,7 @@ async def test_submitted_again_by_hand_keeps_its_name(spot_on: SpotAt) -> None:
         number = f'oarstat -J --sql "{ELEMENT}" | sed -n \'s/^ *"Job_Id" : \\([0-9]*\\).*/\\1/p\''
         await spot.shell(f'oarsub --resubmit "$({number})"', ref.native)
         async with spot.element() as fresh:
+            assert isinstance(fresh, BatchElement)
             for _ in range(3):  # until it is seen again, and then ended
                 again = (await final(fresh, [ref]))[ref]
                 if again.attempt == 2:

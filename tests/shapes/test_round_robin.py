@@ -11,8 +11,10 @@ import pytest
 
 from intercede.answers import JobState, Outcome
 from intercede.credentials import from_function
+from intercede.elements.batch import BatchElement
+from intercede.schedulers.slurm import Slurm
 from intercede.steps import Command
-from intercede.testing.contract.place import Place, Spot, spot_at
+from intercede.testing.contract.place import Place, Spot, spot_at, traits_of
 from intercede.testing.contract.steps import fetch_one, final, reached, script
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from intercede.credentials import Credential, CredentialRequest
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from testbed.stack import Stack
 
 pytestmark = pytest.mark.testbed
@@ -38,7 +40,7 @@ async def nothing(request: CredentialRequest) -> Credential | None:
 def place_of(pair: Stack, user: str = "alice") -> Place:
     """The place, for a connection of its own: elements with different providers share none."""
     settings = {"id": "pair", "scheduler": "slurm", "ssh": pair.ssh_settings(user)}
-    return Place("pair", frozenset(), settings, f"/home/{user}", from_function(nothing))
+    return Place("pair", traits_of(Slurm), settings, f"/home/{user}", from_function(nothing))
 
 
 @pytest.fixture
@@ -47,13 +49,14 @@ async def spot(pair: Stack) -> AsyncGenerator[Spot, None]:
         yield made
 
 
-async def host_of(ce: BatchElement) -> str:
+async def host_of(ce: Element) -> str:
+    assert isinstance(ce, BatchElement)
     (answer,) = await ce.transport.run([Command(("uname", "-n"))])
     return answer.text.strip()
 
 
 @asynccontextmanager
-async def through(node: str, spot: Spot, pair: Stack, user: str = "alice") -> AsyncGenerator[BatchElement, None]:
+async def through(node: str, spot: Spot, pair: Stack, user: str = "alice") -> AsyncGenerator[Element, None]:
     """An element whose connection ends at that login node."""
     async with asyncio.timeout(60):
         while True:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercede.answers import JobState, Outcome
+from intercede.elements.batch import BatchElement
 from intercede.errors import NotFound
 from intercede.model import Copy
 from intercede.steps import Command
@@ -54,6 +55,7 @@ async def spot(user: str, spot_on: SpotAt) -> Spot:
 async def test_executions(spot: Spot, user: str) -> None:
     dump = 'printf "%s\\0" "$@"; cat; echo err >&2; exit 7'
     async with spot.element() as ce:
+        assert isinstance(ce, BatchElement)
         for turn in range(3):
             (answer,) = await ce.transport.run([Command(("sh", "-c", dump, "sh", *WORDS), stdin=EVERY_BYTE)])
             assert answer.stdout.split(b"\0", len(WORDS)) == [*encoded(WORDS), EVERY_BYTE], turn
@@ -97,7 +99,7 @@ async def test_a_jobs_life(spot: Spot, tmp_path: Path) -> None:
         assert (await ce.find("life")).keys == ("0", "=k")
         assert [info.tag for info in await ce.list()] == ["life"]
         assert {queue.name for queue in await ce.capacity()} == {"debug", "long", "short"}
-        answer = await elsewhere(spot.settings(), "status", refs=[str(ref) for ref in refs])
+        answer = await elsewhere(spot, "status", refs=[str(ref) for ref in refs])
         assert [each["exit_code"] for each in answer] == [7, 7]
         assert await ce.purge(refs) == dict.fromkeys(refs, Outcome.DONE)
         with pytest.raises(NotFound):
@@ -120,6 +122,7 @@ async def test_big_output(spot: Spot, tmp_path: Path) -> None:
 
 async def test_ending_things(spot: Spot) -> None:
     async with spot.element() as ce:
+        assert isinstance(ce, BatchElement)
         refs = (await ce.submit(script("sleep 300"), 2)).refs
         await reached(ce, refs[0], JobState.RUNNING)
         assert await ce.cancel(refs) == dict.fromkeys(refs, Outcome.DONE)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from intercede.answers import JobStatus
-    from intercede.elements.batch import BatchElement
     from intercede.model import JobRef
+    from intercede.protocols import Element
     from testbed.stack import Stack
     from tests.shapes.conftest import SpotAt
 
@@ -53,7 +53,7 @@ def said(status: JobStatus) -> Said:
 
 
 @contextlib.asynccontextmanager
-async def recorded(ce: BatchElement, refs: list[JobRef]) -> AsyncGenerator[dict[JobRef, list[Said]]]:
+async def recorded(ce: Element, refs: list[JobRef]) -> AsyncGenerator[dict[JobRef, list[Said]]]:
     """Note everything that a watch tells."""
     told: dict[JobRef, list[Said]] = {ref: [] for ref in refs}
 
@@ -74,7 +74,7 @@ async def recorded(ce: BatchElement, refs: list[JobRef]) -> AsyncGenerator[dict[
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def nobody_guesses(fresh: BatchElement, refs: list[JobRef]) -> None:
+async def nobody_guesses(fresh: Element, refs: list[JobRef]) -> None:
     """Who has not seen the jobs end is told what they wrote themselves, or that nobody knows."""
     for _ in range(3):
         now = await fresh.status(refs)
@@ -87,7 +87,7 @@ async def nobody_guesses(fresh: BatchElement, refs: list[JobRef]) -> None:
         await asyncio.sleep(1)
 
 
-async def all_is_told(fresh: BatchElement, witness: BatchElement, refs: list[JobRef]) -> None:
+async def all_is_told(fresh: Element, witness: Element, refs: list[JobRef]) -> None:
     """The accounting is back: both get to know the rest, and to whom they had ended they stay ended."""
     for index in UNTOLD:
         while not (status := (await fresh.status(refs))[refs[index]]).state.is_final:

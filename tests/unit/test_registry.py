@@ -8,6 +8,7 @@ import pytest
 import intercede
 from intercede import registry
 from intercede.answers import JobState, Outcome
+from intercede.elements.batch import BatchElement
 from intercede.elements.group import ElementGroup
 from intercede.errors import ConfigurationError, ConnectFailed, IntercedeError, UnsupportedError
 from intercede.model import JobDescription, JobRef
@@ -22,10 +23,12 @@ HELLO = JobDescription(executable="hello")
 
 def test_an_element_is_made_of_its_scheduler_and_its_transport():
     element = registry.open_element("b", config=TABLES)
+    assert isinstance(element, BatchElement)
     assert (element.id, type(element.scheduler).__name__, type(element.transport).__name__) == (
         "b", "Slurm", "SSHTransport",
     )  # fmt: skip
     element = registry.open_element()
+    assert isinstance(element, BatchElement)
     assert (element.id, type(element.scheduler).__name__, type(element.transport).__name__) == (
         "local", "Process", "LocalTransport",
     )  # fmt: skip

@@ -21,7 +21,7 @@ from intercede.answers import JobState
 from intercede.config import resolve
 from intercede.errors import IntercedeError
 from intercede.model import JobDescription, JobRef, Resources
-from intercede.registry import open_element
+from intercede.registry import batch_element
 from intercede.steps import Command
 from intercede.testing.likeness import Likeness
 from intercede.testing.recording import RecordingTransport
@@ -271,7 +271,7 @@ async def record(where: str, ssh_config: Path | None, into: Path) -> None:
     if ssh_config is not None and settings.ssh is not None:
         settings = settings.model_copy(update={"ssh": settings.ssh.model_copy(update={"config_file": ssh_config})})
     with tempfile.TemporaryDirectory(prefix="intercede-record-") as folder:
-        async with open_element(settings) as element:
+        async with batch_element(settings) as element:
             element.transport = transport = RecordingTransport(element.transport, NOWHERE)
             recorder = Recorder(element, transport, Path(folder))
             host = (await recorder.command("uname", "-n")).strip()

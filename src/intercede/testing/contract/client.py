@@ -7,16 +7,17 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from intercede.credentials import FileCredentials
 from intercede.errors import IntercedeError
 from intercede.model import Copy, JobDescription, JobRef
 from intercede.registry import open_element
 from intercede.settings import ResourceSettings
 
 if TYPE_CHECKING:
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
 
 
-async def _carry_out(ce: BatchElement, order: dict[str, Any]) -> object:
+async def _carry_out(ce: Element, order: dict[str, Any]) -> object:
     operation = order["operation"]
     refs = [JobRef.parse(text) for text in order.get("refs", ())]
     if operation == "submit":
@@ -43,7 +44,8 @@ async def _main() -> None:
     settings = ResourceSettings.model_validate(order["settings"])
     if settings.ssh is not None:
         import asyncssh  # noqa: F401 - so that `go` is soon followed by bytes on the wire
-    async with open_element(settings) as ce:
+    credentials = FileCredentials(**order["files"]) if order["files"] else None
+    async with open_element(settings, credentials=credentials) as ce:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()

@@ -14,7 +14,7 @@ from intercede.testing.contract.steps import ENDS, by_copy, fetch_one, final, re
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.fixtures import Early
     from intercede.testing.contract.place import Spot
 
@@ -29,7 +29,7 @@ class TestEnds:
     """Exit codes and signals."""
 
     @needs("reason:EXIT_CODE", "reason:SIGNAL")
-    async def test_exit_codes_and_signals(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_exit_codes_and_signals(self, spot: Spot, ce: Element) -> None:
         statuses = await run(ce, script('eval "$1"'), [Copy(arguments=(row[0],)) for row in ENDS])
         told = {row[0]: _said(status) for row, status in zip(ENDS, by_copy(statuses), strict=True)}
         assert told == {row[0]: row[1:] for row in ENDS}
@@ -37,12 +37,12 @@ class TestEnds:
             again = by_copy(await fresh.status(statuses))
         assert {row[0]: _said(status) for row, status in zip(ENDS, again, strict=True)} == told
 
-    async def test_program_that_is_not_there(self, ce: BatchElement) -> None:
+    async def test_program_that_is_not_there(self, ce: Element) -> None:
         (status,) = (await run(ce, JobDescription(executable="no-such-program-at-all"))).values()
         assert _said(status) == (JobState.FAILED, Reason.EXIT_CODE, 127, None)
         assert "not found" in status.detail
 
-    async def test_program_that_cannot_be_executed(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_program_that_cannot_be_executed(self, ce: Element, tmp_path: Path) -> None:
         path = tmp_path / "plain"
         path.write_text("no program\n")
         (status,) = (await run(ce, JobDescription(executable="./plain", inputs={"plain": path}))).values()
@@ -69,7 +69,7 @@ class TestEnds:
         await spot.aclose()
 
     @needs("requeue")
-    async def test_started_again_from_outside(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_started_again_from_outside(self, spot: Spot, ce: Element) -> None:
         text = 'echo run >>"$1/runs"; [ "$(wc -l <"$1/runs")" -gt 1 ] && exit 5; sleep 300'
         (ref,) = (await ce.submit(script(text, spot.home, requeue=True))).refs
         await reached(ce, ref, JobState.RUNNING)
@@ -84,7 +84,7 @@ class TestEnds:
 class TestCancel:
     """Ending jobs before their time."""
 
-    async def test_running(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_running(self, spot: Spot, ce: Element) -> None:
         refs = (await ce.submit(script("sleep 300"), 3)).refs
         for ref in refs:
             await reached(ce, ref, JobState.RUNNING)
@@ -115,7 +115,7 @@ class TestCancel:
             assert [told[ref].state for ref in refs] == 30 * [JobState.CANCELLED, JobState.QUEUED]
             await ce.cancel(refs)
 
-    async def test_twice(self, ce: BatchElement) -> None:
+    async def test_twice(self, ce: Element) -> None:
         refs = (await ce.submit(script("sleep 300"))).refs
         await reached(ce, refs[0], JobState.RUNNING)
         await ce.cancel(refs)
@@ -124,7 +124,7 @@ class TestCancel:
         assert await ce.cancel(refs) == {refs[0]: Outcome.NOT_NEEDED}
         assert (await ce.status(refs))[refs[0]].state is JobState.CANCELLED
 
-    async def test_after_the_end_changes_nothing(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_after_the_end_changes_nothing(self, spot: Spot, ce: Element) -> None:
         statuses = await run(ce, script("exit $((3 * INTERCEDE_COPY))"), 2)
         async with spot.element() as other:  # it has never seen them end
             assert all(isinstance(each, Outcome) for each in (await other.cancel(statuses)).values())
@@ -137,7 +137,7 @@ class TestCancel:
 
     @needs("told")
     @pytest.mark.slow
-    async def test_payload_is_told_once_and_does_not_live_on(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_payload_is_told_once_and_does_not_live_on(self, spot: Spot, ce: Element) -> None:
         text = (
             """trap 'echo told >>"$1/told"' TERM; echo $$ >"$1/pid"; : >"$1/ready";"""
             """while [ ! -e "$1/no" ]; do sleep 0.1; done"""
@@ -153,7 +153,7 @@ class TestCancel:
 
     @needs("told")
     @pytest.mark.parametrize("code", [0, 9])
-    async def test_payload_that_ends_well_when_told(self, spot: Spot, ce: BatchElement, code: int) -> None:
+    async def test_payload_that_ends_well_when_told(self, spot: Spot, ce: Element, code: int) -> None:
         text = f'trap "exit {code}" TERM; : >"$1/ready"; while :; do sleep 0.1; done'
         refs = (await ce.submit(script(text, spot.home))).refs
         await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
@@ -172,7 +172,7 @@ class TestLimits:
         assert (stubborn.state, stubborn.reason) == (JobState.FAILED, Reason.WALLTIME)
 
     @needs("reason:MEMORY", "memory-kill")
-    async def test_memory(self, ce: BatchElement) -> None:
+    async def test_memory(self, ce: Element) -> None:
         hungry = script("head -c 400000000 /dev/zero | tail -c 400000000 >/dev/null", resources=Resources(memory="50M"))
         (status,) = (await run(ce, hungry)).values()
         assert (status.state, status.reason) == (JobState.FAILED, Reason.MEMORY)

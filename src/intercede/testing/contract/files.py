@@ -18,7 +18,7 @@ from intercede.testing.contract.steps import fetch_one, final, run, script, wait
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["NAMES", "TestBounds", "TestInputs", "TestLinks", "TestLogs", "TestOutputs"]
@@ -40,7 +40,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 class TestInputs:
     """What is shipped with a submission."""
 
-    async def test_files_directories_modes(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_files_directories_modes(self, ce: Element, tmp_path: Path) -> None:
         big = os.urandom(3_000_000)
         tree = tmp_path / "tree"
         local_copy(tree / "deep" / "er" / "f", b"f")
@@ -71,7 +71,7 @@ class TestInputs:
         assert os.access(output.files["out/tree/run me"], os.X_OK)
         assert not os.access(output.files["out/big"], os.X_OK)
 
-    async def test_names(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_names(self, ce: Element, tmp_path: Path) -> None:
         inputs = {name: local_copy(tmp_path / str(i), name.encode("utf-8", "surrogateescape") + BINARY)
                   for i, name in enumerate(NAMES)}  # fmt: skip
         text = 'mkdir "$1"; for f in * .h* ..x; do [ -d "$f" ] || cp -- "$f" "$1/"; done'
@@ -84,7 +84,7 @@ class TestInputs:
 class TestOutputs:
     """What comes back."""
 
-    async def test_declared_and_nothing_else(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_declared_and_nothing_else(self, ce: Element, tmp_path: Path) -> None:
         text = (
             "mkdir -p d/e d/empty deep/er; echo one >one.txt; echo 1 >h_1.root; echo 2 >h_2.root; echo x >h.root;"
             "echo e >d/e/f; echo h >d/.h; echo r >deep/er/r; echo s >deep/er/s; echo l >'lit[1].txt'; : >none;"
@@ -117,7 +117,7 @@ class TestOutputs:
         assert not (output.directory / "undeclared").exists()
         assert os.access(output.files["one.txt"], os.X_OK)
 
-    async def test_names(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_names(self, ce: Element, tmp_path: Path) -> None:
         text = 'for f; do printf "%s" "$f" >"./$f"; done; mkdir all; for f; do printf "%s" "$f" >"all/$f"; done'
         refs = list(await run(ce, script(text, *NAMES, outputs=(*NAMES, "all"))))
         output = await fetch_one(ce, refs[0], tmp_path)
@@ -126,7 +126,7 @@ class TestOutputs:
         assert {name: path.read_bytes() for name, path in output.files.items()} == wanted
         assert (output.missing, output.skipped) == ((), {})
 
-    async def test_stdout_and_stderr_are_exact(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_stdout_and_stderr_are_exact(self, ce: Element, tmp_path: Path) -> None:
         blob = os.urandom(5_000_000)
         inputs = {"blob": local_copy(tmp_path / "blob", blob)}
         text = "cat blob; printf 'no end' >&2; cat blob blob | head -c 1000000 >&2"
@@ -138,7 +138,7 @@ class TestOutputs:
         assert output.stderr.read_bytes() == b"no end" + blob[:1_000_000]
         assert output.files == {}
 
-    async def test_again_gives_the_same(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_again_gives_the_same(self, ce: Element, tmp_path: Path) -> None:
         refs = list(await run(ce, script("echo $INTERCEDE_COPY; echo x >d.txt; exit 1", outputs=("*.txt",)), 3))
         first = await ce.fetch_output(refs, tmp_path)
         (tmp_path / refs[0].submission / "0" / "stdout").write_text("spoilt")
@@ -153,7 +153,7 @@ class TestOutputs:
         assert isinstance(found, JobOutput)
         assert found.directory == tmp_path / "flat" / "0"
 
-    async def test_of_running_and_waiting_jobs(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_of_running_and_waiting_jobs(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         running = (await ce.submit(script('echo early; : >"$1/ready"; sleep 300', spot.home))).refs
         await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
         waiting = await waiting_jobs(spot, ce, script("echo no"))
@@ -168,7 +168,7 @@ class TestOutputs:
 class TestLinks:
     """Links that a payload, or somebody on the client's side, puts where files are expected."""
 
-    async def test_links_and_pipes(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_links_and_pipes(self, ce: Element, tmp_path: Path) -> None:
         text = (
             "echo real >real.txt; mkdir d; ln -s /etc/passwd pw; ln -s ../../../.. up; ln -s real.txt alias;"
             "mkfifo fifo;"
@@ -191,7 +191,7 @@ class TestLinks:
         "mkdir -p a; rmdir a; ln -s /etc a",
     ])  # fmt: skip
     @pytest.mark.slow
-    async def test_directories_replaced_by_links(self, ce: BatchElement, tmp_path: Path, trick: str) -> None:
+    async def test_directories_replaced_by_links(self, ce: Element, tmp_path: Path, trick: str) -> None:
         declared = ("passwd", "a/passwd", "*", "a/*", "work/passwd")
         (ref,) = (await ce.submit(script(f"{trick}; exit 0", outputs=declared))).refs
         with contextlib.suppress(
@@ -205,7 +205,7 @@ class TestLinks:
             with contextlib.suppress(IntercedeError):
                 assert not (await ce.read_log(ref, name)).data.startswith(known)
 
-    async def test_planted_on_the_clients_side(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_planted_on_the_clients_side(self, ce: Element, tmp_path: Path) -> None:
         text = "echo out; mkdir d; echo f >d/f; echo r >r; ln -s ../r d/alias; ln -s r alias"
         refs = list(await run(ce, script(text, outputs=("d", "r", "alias")), 4))
         outside, into = tmp_path / "outside", tmp_path / "into"
@@ -227,7 +227,7 @@ class TestLinks:
         assert sorted(path.relative_to(outside).as_posix() for path in outside.rglob("*")) == ["file", "sub"]
         assert (outside / "file").read_text() == "precious"
 
-    async def test_submission_planted_on_the_clients_side(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_submission_planted_on_the_clients_side(self, ce: Element, tmp_path: Path) -> None:
         refs = list(await run(ce, script("echo out")))
         outside, into = tmp_path / "outside", tmp_path / "into"
         outside.mkdir()
@@ -289,7 +289,7 @@ class TestBounds:
 class TestLogs:
     """Reading what a job writes while it runs."""
 
-    async def test_pieces(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_pieces(self, spot: Spot, ce: Element) -> None:
         text = (
             'printf 0123456789; printf err >&2; mkdir d; echo f >"d/a b"; : >"$1/ready";'
             'while [ ! -e "$1/go" ]; do sleep 0.1; done; echo x'
@@ -325,7 +325,7 @@ class TestLogs:
             pieces = [len(chunk.data) async for chunk in ce.follow(ref)]
             assert sum(pieces) == 2500
 
-    async def test_followed_and_resumed_elsewhere(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_followed_and_resumed_elsewhere(self, spot: Spot, ce: Element) -> None:
         text = (
             'i=0; while [ $i -lt 10 ]; do echo "line $i"; i=$((i + 1));'
             '[ $i != 5 ] || while [ ! -e "$1/go" ]; do sleep 0.1; done; done'
@@ -346,7 +346,7 @@ class TestLogs:
         assert ended
         assert read == b"".join(b"line %d\n" % i for i in range(10))
 
-    async def test_of_a_job_that_never_wrote(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_of_a_job_that_never_wrote(self, spot: Spot, ce: Element) -> None:
         (ref,) = await waiting_jobs(spot, ce, script("echo no"))
         with pytest.raises(NotFound):
             await ce.read_log(ref)

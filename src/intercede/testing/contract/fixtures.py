@@ -19,7 +19,7 @@ from intercede.testing.contract.steps import ENDS, reached, script
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
 
 __all__ = ["Early", "ce", "early", "spot"]
 
@@ -41,7 +41,7 @@ class Early:
     cancelled: tuple[JobRef, ...]
     timed: tuple[JobRef, ...]
 
-    def element(self) -> BatchElement:
+    def element(self) -> Element:
         """An element on their work area."""
         return self.spot.element()
 
@@ -83,7 +83,7 @@ async def spot(place: Place, early: Early, request: pytest.FixtureRequest) -> As
 
 
 @pytest.fixture
-async def ce(spot: Spot) -> AsyncGenerator[BatchElement, None]:
+async def ce(spot: Spot) -> AsyncGenerator[Element, None]:
     """An element on that work area."""
     async with spot.element() as made:
         yield made

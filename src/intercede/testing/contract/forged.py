@@ -17,13 +17,14 @@ from intercede.answers import JobState
 from intercede.errors import ConfigurationError, IntercedeError, InvalidReference, NotFound
 from intercede.model import JobRef
 from intercede.testing.contract.files import contents
+from intercede.testing.contract.select import needs
 from intercede.testing.contract.steps import final, reached, run, script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestForged", "TestGone", "TestReplaced"]
@@ -31,7 +32,7 @@ __all__ = ["TestForged", "TestGone", "TestReplaced"]
 PRECIOUS = b"precious"
 
 
-def everything(ce: BatchElement, ref: JobRef, into: Path) -> dict[str, object]:
+def everything(ce: Element, ref: JobRef, into: Path) -> dict[str, object]:
     """All that can be asked for a reference, each to be awaited."""
     return {
         "status": ce.status([ref]),
@@ -45,7 +46,7 @@ def everything(ce: BatchElement, ref: JobRef, into: Path) -> dict[str, object]:
     }
 
 
-async def everything_done(ce: BatchElement, ref: JobRef, into: Path) -> dict[str, object]:
+async def everything_done(ce: Element, ref: JobRef, into: Path) -> dict[str, object]:
     """What came of all that."""
     answers: dict[str, object] = {}
     for name, doing in everything(ce, ref, into).items():
@@ -90,7 +91,7 @@ class TestForged:
             JobRef.parse(text.format(r="local", t="tag", n="1_0"))
         assert len(str(caught.value)) < 600
 
-    async def test_of_another_resource(self, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_of_another_resource(self, ce: Element, tmp_path: Path) -> None:
         (ref,) = (await ce.submit(script(":"))).refs
         other = ref._replace(resource="another")
         before = ce.counters.commands
@@ -100,7 +101,7 @@ class TestForged:
         assert ce.counters.commands == before
 
     @pytest.mark.parametrize("change", ["cut", "another number", "another copy", "nonsense"])
-    async def test_changed_native_identifier(self, spot: Spot, ce: BatchElement, tmp_path: Path, change: str) -> None:
+    async def test_changed_native_identifier(self, spot: Spot, ce: Element, tmp_path: Path, change: str) -> None:
         mine = (await ce.submit(script("sleep 300"), 2, tag="mine")).refs
         other = (await ce.submit(script("sleep 300"), 2, tag="other")).refs
         for ref in (mine[0], other[0]):
@@ -119,7 +120,7 @@ class TestForged:
         states = await ce.status([*other, mine[1]])
         assert {status.state for status in states.values()} <= {JobState.RUNNING, JobState.QUEUED}
 
-    async def test_of_a_submission_that_is_not_there(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_of_a_submission_that_is_not_there(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         (ref,) = await run(ce, script(":"))
         async with untouched(spot, tmp_path):
             for tag in ("never-was", "outside"):
@@ -129,7 +130,7 @@ class TestForged:
                 (status,) = answers["status"].values()  # ty: ignore[missing-attribute]
                 assert not status.state.is_final
 
-    async def test_of_a_copy_that_is_not_there(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_of_a_copy_that_is_not_there(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo out", outputs=("*",)))
         # the index is the last number in it, wherever the system counts from
         native = re.sub(r"\d+(?=\D*\Z)", lambda found: str(int(found[0]) + 7), ref.native)
@@ -147,6 +148,7 @@ def everything_keys() -> set[str]:
     return {"status", "fetch_output", "read_log", "read_log of a file", "renew", "cancel", "release", "purge"}
 
 
+@needs("submit-host")
 class TestReplaced:
     """Links in the place of a submission's directories."""
 
@@ -154,7 +156,7 @@ class TestReplaced:
         "{t}", "{t}/c", "{t}/c/0", "{t}/c/0/work", "{t}/secrets", "{t}/secrets/0", "{t}/chunk", "{t}/c/0/stdout",
         "{t}/c/0/record", "{t}/outputs", "{t}/meta", "{t}/size", "{t}/log", "{t}/digest",
     ])  # fmt: skip
-    async def test_of_an_ended_job(self, spot: Spot, ce: BatchElement, tmp_path: Path, what: str) -> None:
+    async def test_of_an_ended_job(self, spot: Spot, ce: Element, tmp_path: Path, what: str) -> None:
         (ref,) = await run(ce, script("echo out; echo mine >stolen", outputs=("stolen",)), tag="swapped")
         victim = what.format(t="swapped")
         async with untouched(spot, tmp_path) as tree:
@@ -170,7 +172,7 @@ class TestReplaced:
                 with contextlib.suppress(IntercedeError):
                     await fresh.submit(script("echo precious too"), tag="swapped")
 
-    async def test_tombstone(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_tombstone(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo out"), tag="swapped")
         await ce.purge([ref])
         async with untouched(spot, tmp_path) as tree, spot.element() as fresh:
@@ -180,7 +182,7 @@ class TestReplaced:
                 with contextlib.suppress(IntercedeError):
                     await doing
 
-    async def test_submission_before_it_is_sent(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_submission_before_it_is_sent(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         await run(ce, script(":"))
         async with untouched(spot, tmp_path) as tree:
             await spot.shell('ln -s "$2" "$1/planted"', spot.store, tree)
@@ -188,7 +190,7 @@ class TestReplaced:
                 await ce.submit(script("echo ran", secrets={"s": "x"}), tag="planted")
 
     @pytest.mark.parametrize("name", [".new", ".gone"])
-    async def test_our_own_corners(self, spot: Spot, ce: BatchElement, tmp_path: Path, name: str) -> None:
+    async def test_our_own_corners(self, spot: Spot, ce: Element, tmp_path: Path, name: str) -> None:
         (ref,) = await run(ce, script("echo out"), tag="corner")
         async with untouched(spot, tmp_path) as tree, spot.element() as fresh:
             await spot.shell('cd "$1" && rm -rf "$3" && ln -s "$2" "$3"', spot.store, tree, name)
@@ -200,10 +202,11 @@ class TestReplaced:
             await spot.shell('cd "$1" && rm -f "$2" && mkdir "$2"', spot.store, name)
 
 
+@needs("submit-host")
 class TestGone:
     """A work area that somebody removed."""
 
-    async def test_while_the_job_runs(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_while_the_job_runs(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         # it ends by itself: without its files nothing but its scheduler can end it
         text = ': >"$1/ready"; while [ ! -e "$1/end" ]; do sleep 0.1; done'
         (ref,) = (await ce.submit(script(text, spot.home), tag="gone")).refs
@@ -225,7 +228,7 @@ class TestGone:
                 assert (await final(fresh, [ref]))[ref].state is wanted
         await spot.shell(": >end")
 
-    async def test_of_a_newer_release(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_of_a_newer_release(self, spot: Spot, ce: Element) -> None:
         (ref,) = await run(ce, script(":"))
         await spot.shell('echo 2 >"$1/.layout"', spot.store)
         for doing in (ce.status([ref]), ce.submit(script(":")), ce.list(), ce.find(ref.submission), ce.purge([ref])):

@@ -11,12 +11,13 @@ import pytest
 
 from intercede.answers import JobOutput, JobState, JobStatus, Outcome
 from intercede.model import Copy, JobRef, Resources
+from intercede.testing.contract.select import needs
 from intercede.testing.contract.steps import by_copy, elsewhere, fetch_one, final, reached, run, script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestCosts", "TestLife"]
@@ -25,7 +26,7 @@ __all__ = ["TestCosts", "TestLife"]
 class TestLife:
     """From submit to purge."""
 
-    async def test_whole_life(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_whole_life(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         before = datetime.now(UTC) - timedelta(seconds=5)
         description = script(
             'echo "$1"; while [ ! -e "$2" ]; do sleep 0.1; done; echo late; echo no >&2; echo x >r.dat',
@@ -55,36 +56,36 @@ class TestLife:
         assert await ce.purge([ref]) == {ref: Outcome.DONE}
         assert [line for line in await spot.left() if "whole-life" in line and ".gone/" not in line] == []
 
-    async def test_final_state_stays(self, ce: BatchElement) -> None:
+    async def test_final_state_stays(self, ce: Element) -> None:
         (first,) = (await run(ce, script("exit 3"))).values()
         again = (await ce.status([first.ref]))[first.ref]
         assert (again.state, again.exit_code, again.reason) == (first.state, first.exit_code, first.reason)
 
-    async def test_status_in_the_order_asked_and_each_once(self, ce: BatchElement) -> None:
+    async def test_status_in_the_order_asked_and_each_once(self, ce: Element) -> None:
         refs = (await ce.submit(script(":"), 3)).refs
         asked = [refs[2], refs[0], refs[1], refs[0]]
         assert list(await ce.status(asked)) == [refs[2], refs[0], refs[1]]
         assert await ce.status([]) == {}
 
-    async def test_reopened_from_its_text_by_another_process(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_reopened_from_its_text_by_another_process(self, spot: Spot, ce: Element) -> None:
         statuses = await run(ce, script("exit $INTERCEDE_COPY"), 2)
         words = [str(ref) for ref in statuses]
         assert all(len(word) <= 255 for word in words)
         assert [JobRef.parse(word) for word in words] == list(statuses)
-        told = await elsewhere(spot.settings(), "status", refs=words)
+        told = await elsewhere(spot, "status", refs=words)
         assert [(each["ref"], each["state"], each["exit_code"]) for each in told] == [
             (words[0], "SUCCEEDED", 0),
             (words[1], "FAILED", 1),
         ]
 
-    async def test_found_by_another_process(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_found_by_another_process(self, spot: Spot, ce: Element) -> None:
         copies = [Copy(key="first one"), Copy(), Copy(key="ü\n'")]
         submission = await ce.submit(script(":"), copies, tag="Find.me_1-2")
-        found = await elsewhere(spot.settings(), "find", tag="Find.me_1-2")
+        found = await elsewhere(spot, "find", tag="Find.me_1-2")
         assert found == {"keys": ["first one", "1", "ü\n'"], "refs": [str(ref) for ref in submission.refs]}
 
     @pytest.mark.slow
-    async def test_many_copies_each_with_its_own(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_many_copies_each_with_its_own(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         many = spot.place.many
         copies = [
             Copy(
@@ -118,7 +119,8 @@ class TestLife:
 class TestCosts:
     """How many executions on the submit host a verb takes, whatever the number of jobs."""
 
-    async def test_one_execution_a_verb(self, ce: BatchElement, tmp_path: Path) -> None:
+    @needs("submit-host")
+    async def test_one_execution_a_verb(self, ce: Element, tmp_path: Path) -> None:
         costs = {}
 
         async def counted(name: str, doing: object) -> object:
@@ -139,13 +141,15 @@ class TestCosts:
         await counted("submit again", ce.submit(script("sleep 300"), copies, tag="costs"))
         assert costs == dict.fromkeys(costs, 1)
 
-    async def test_questions_at_the_same_time_become_few(self, ce: BatchElement) -> None:
+    @needs("submit-host")
+    async def test_questions_at_the_same_time_become_few(self, ce: Element) -> None:
         refs = (await ce.submit(script("sleep 300"), 5)).refs
         before = ce.counters.commands
         answers = await asyncio.gather(*(ce.status([ref]) for ref in refs * 4))
         assert ce.counters.commands - before <= 2
         assert [next(iter(answer)) for answer in answers] == refs * 4
 
+    @needs("submit-host")
     @pytest.mark.slow
     async def test_watchers_share_their_queries(self, spot: Spot) -> None:
         async with spot.element(politeness={"min_interval": 0.4, "max_interval": 0.4}) as ce:
@@ -177,7 +181,7 @@ class TestCosts:
             await asyncio.sleep(0.5)
             assert ce.counters.commands == before
 
-    async def test_watch_of_ended_jobs_ends_at_once(self, ce: BatchElement) -> None:
+    async def test_watch_of_ended_jobs_ends_at_once(self, ce: Element) -> None:
         statuses = await run(ce, script("exit 5"), 2)
         async with asyncio.timeout(10):
             news = [each async for each in ce.watch(statuses)]

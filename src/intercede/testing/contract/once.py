@@ -18,11 +18,12 @@ from intercede.errors import (
     TagConflict,
 )
 from intercede.model import Copy, JobDescription, JobRef
+from intercede.testing.contract.select import needs
 from intercede.testing.contract.steps import elsewhere, final, script
 from intercede.testing.faults import Cutting
 
 if TYPE_CHECKING:
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestOnce", "TestTags"]
@@ -64,7 +65,7 @@ async def settled(spot: Spot, description: JobDescription, copies: int, tag: str
 class TestTags:
     """What a tag is, and what becomes of it."""
 
-    async def test_again_gives_the_same_jobs(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_again_gives_the_same_jobs(self, spot: Spot, ce: Element) -> None:
         description = script(COUNT, spot.home)
         copies = [Copy(key="a", secrets={"s": "first"}), Copy(key="b")]
         first = await ce.submit(description, copies, tag="again")
@@ -76,7 +77,7 @@ class TestTags:
         assert (await ce.submit(description, copies, tag="again")) == first
         assert await ran(spot) == [0, 1]
 
-    async def test_other_content_is_a_conflict(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_other_content_is_a_conflict(self, spot: Spot, ce: Element) -> None:
         description, copy = script(COUNT, spot.home), Copy(arguments=("x",))
         first = await ce.submit(description, [copy], tag="conflict")
         for other, copies in (
@@ -90,12 +91,12 @@ class TestTags:
                 await ce.submit(other, copies, tag="conflict")
         await finished(spot, first.refs, 1)
 
-    async def test_none_makes_one(self, ce: BatchElement) -> None:
+    async def test_none_makes_one(self, ce: Element) -> None:
         first, second = [await ce.submit(script(":")) for _ in range(2)]
         assert first.tag != second.tag
         assert (await ce.find(first.tag)).refs == first.refs
 
-    async def test_unknown_tag(self, ce: BatchElement) -> None:
+    async def test_unknown_tag(self, ce: Element) -> None:
         with pytest.raises(NotFound):
             await ce.find("never-was")
         with pytest.raises(NotFound):
@@ -104,7 +105,7 @@ class TestTags:
         with pytest.raises(NotFound):
             await ce.find("never-was")
 
-    async def test_bad_tag(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_bad_tag(self, spot: Spot, ce: Element) -> None:
         for tag in ("", "a/b", "../x", ".hidden", "-n", "a b", "a\n", "ü", "x" * 65, "a:b", "$x", "a*"):
             for doing in (ce.submit(script(":"), tag=tag), ce.find(tag), ce.abandon(tag)):
                 with pytest.raises(ConfigurationError, match="tag"):
@@ -112,7 +113,7 @@ class TestTags:
         assert ce.counters.commands == 0
         assert await spot.left() == []
 
-    async def test_tombstone(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_tombstone(self, spot: Spot, ce: Element) -> None:
         description = script(COUNT, spot.home)
         first = await ce.submit(description, 2, tag="stone")
         await finished(spot, first.refs, 2)
@@ -126,12 +127,13 @@ class TestTags:
         await asyncio.sleep(0.3)
         assert await ran(spot) == [0, 1]
 
-    async def test_abandon_of_what_is_known_changes_nothing(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_abandon_of_what_is_known_changes_nothing(self, spot: Spot, ce: Element) -> None:
         first = await ce.submit(script(COUNT, spot.home), 2, tag="known")
         assert await ce.abandon("known") == await ce.find("known")
         await finished(spot, first.refs, 2)
 
-    async def test_unrecorded_is_found_by_the_scheduler(self, spot: Spot, ce: BatchElement) -> None:
+    @needs("submit-host")
+    async def test_unrecorded_is_found_by_the_scheduler(self, spot: Spot, ce: Element) -> None:
         submission = await ce.submit(script(COUNT, spot.home), 2, tag="unrecorded")
         await final(ce, submission.refs)
         await spot.shell('rm "$1/unrecorded/chunk/0"', spot.store)
@@ -139,7 +141,8 @@ class TestTags:
             assert await other.find("unrecorded") == submission
         await finished(spot, submission.refs, 2)
 
-    async def test_same_tag_in_another_work_area_is_another(self, spot: Spot, ce: BatchElement) -> None:
+    @needs("submit-host")
+    async def test_same_tag_in_another_work_area_is_another(self, spot: Spot, ce: Element) -> None:
         """As it is there when a submission died between its beginning and the scheduler."""
         submission = await ce.submit(script(COUNT, spot.home), 2, tag="elsewhere")
         await final(ce, submission.refs)
@@ -155,6 +158,7 @@ class TestTags:
 class TestOnce:
     """Races, and deaths on the way."""
 
+    @needs("races")
     async def test_many_at_the_same_time(self, spot: Spot) -> None:
         description = script(COUNT, spot.home)
         async with contextlib.AsyncExitStack() as stack:
@@ -172,7 +176,7 @@ class TestOnce:
     async def test_killed_at_any_instant(self, spot: Spot, instant: float) -> None:
         description = script(COUNT, spot.home)
         process = await elsewhere(
-            spot.settings(), "submit", wait=False, description=description.model_dump(mode="json"),
+            spot, "submit", wait=False, description=description.model_dump(mode="json"),
             copies=[{}] * 3, tag="killed",
         )  # fmt: skip
         process.stdin.write(b"go\n")
@@ -185,7 +189,7 @@ class TestOnce:
 
     @pytest.mark.parametrize("instant", [0.0, 0.01, 0.02, 0.04, 0.08])
     @pytest.mark.slow
-    async def test_cancelled_at_any_instant(self, spot: Spot, ce: BatchElement, instant: float) -> None:
+    async def test_cancelled_at_any_instant(self, spot: Spot, ce: Element, instant: float) -> None:
         description = script(COUNT, spot.home, secrets={"s": "x" * 200_000})
         await ce.capacity()  # so that the instant falls into the submission, not into a handshake
         sending = asyncio.create_task(ce.submit(description, 3, tag="dropped"))
@@ -195,7 +199,8 @@ class TestOnce:
             await sending
         await settled(spot, description, 3, "dropped")
 
-    async def test_answer_lost(self, spot: Spot, ce: BatchElement) -> None:
+    @needs("submit-host")
+    async def test_answer_lost(self, spot: Spot, ce: Element) -> None:
         description = script(COUNT, spot.home)
         async with spot.element(wrap=lambda transport: Cutting(transport, after=frozenset({1}))) as cut:
             with pytest.raises(SubmissionUnknown) as caught:
@@ -205,7 +210,8 @@ class TestOnce:
         assert (await ce.submit(description, 3, tag="lost")).refs == found.refs
         await finished(spot, found.refs, 3)
 
-    async def test_never_sent(self, spot: Spot, ce: BatchElement) -> None:
+    @needs("submit-host")
+    async def test_never_sent(self, spot: Spot, ce: Element) -> None:
         description = script(COUNT, spot.home)
         async with spot.element(wrap=lambda transport: Cutting(transport, before=frozenset({1}))) as cut:
             with pytest.raises(ConnectFailed):

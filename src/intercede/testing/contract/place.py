@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from intercede.credentials import FileCredentials
 from intercede.elements.batch import BatchElement
-from intercede.registry import open_element
+from intercede.registry import batch_element, open_element
 from intercede.settings import ResourceSettings
 from intercede.steps import Command
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from intercede.credentials import CredentialProvider
     from intercede.model import JobRef
-    from intercede.protocols import Transport
+    from intercede.protocols import Element, Transport
+    from intercede.steps import Completed
     from intercede.workarea.scheduler import Scheduler
 
 __all__ = ["BASE", "Place", "Spot", "traits_of"]
@@ -38,7 +40,8 @@ BASE: Mapping[str, Any] = {
 def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     """What tests may be selected by: what the scheduler declares, and what the host project knows of the place.
 
-    The suite asks for `reason:NAME` (of `Scheduler.reasons`), `reserves:FIELD` (of `Scheduler.reserves`), and
+    The suite asks for `reason:NAME` (of `Scheduler.reasons`), `reserves:FIELD` (of `Scheduler.reserves`),
+    `submit-host` (there is one, with a work area on it, and all goes through commands there), and
 
     - `one-host`: jobs run on the submit host itself;
     - `apart`: the nodes see nothing of the work area; the scheduler moves a job's files (`Place.areas`, `Place.base`);
@@ -46,6 +49,8 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `supervised`: jobs are processes of the submit host, and nobody but us looks after them;
     - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);
     - `queues`: there are named queues, one of them with a limit (`Place.limited_queue`);
+    - `races`: callers with the same tag at the same time exclude one another (always, where there is a submit host);
+    - `options`: native words are options of a command, which refuses unknown ones;
     - `limits`: the scheduler tells the limits of its queues;
     - `requeue`: a running job can be started again from outside (`Place.requeue`);
     - `describe`: the scheduler shows what it was given (`Place.describe`);
@@ -59,7 +64,8 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
     - `memory-kill`: a job that uses more memory than it asked for is ended.
     """
     return frozenset(
-        {f"reason:{reason}" for reason in scheduler.reasons}
+        {"submit-host", "races"}
+        | {f"reason:{reason}" for reason in scheduler.reasons}
         | {f"reserves:{field}" for field in scheduler.reserves}
         | set(more)
     )
@@ -72,10 +78,13 @@ class Place:
     Attributes:
         name: In the identifiers of tests.
         traits: What it has, see `traits_of`.
-        settings: Of the resource; the suite sets `work_area` and what `BASE` says.
+        settings: Of the resource; the suite sets what `BASE` says, and `work_area`, or without a submit host the `id`.
         base: A directory of the submit host in which the suite may make its own. Payloads write there what tests wait
             for, so nodes must see it, as they need not see a work area.
-        credentials: Who supplies secrets, in this process. Other processes get along without.
+        credentials: Who supplies secrets, in this process; by default what reads `files`.
+        files: Secrets by the names that `FileCredentials` has for them, for this process and others.
+        shell: Without a submit host: runs words, with that stdin, as the account of the jobs where `base` is.
+        holding: Without a submit host: finds the files in which the system keeps those bytes, a line `MODE NAME` each.
         areas: A directory of the submit host for work areas, where nodes do not see it; below `base` by default.
         native_wait: Native words that make a job wait for longer than any test takes.
         native_hold: Native words that make a job held.
@@ -97,6 +106,9 @@ class Place:
     settings: Mapping[str, Any]
     base: str
     credentials: CredentialProvider | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    shell: Callable[[Sequence[str], bytes], Awaitable[Completed]] | None = None
+    holding: Callable[[bytes], Awaitable[str]] | None = None
     areas: str = ""
     native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -116,23 +128,34 @@ class Place:
         """Whether it has a trait."""
         return trait in self.traits
 
-    def configured(self, work_area: str, **changes: Any) -> ResourceSettings:
-        """Settings with another work area, and whatever else is to be different."""
-        merged: dict[str, Any] = {**self.settings, "work_area": work_area}
+    def configured(self, **changes: Any) -> ResourceSettings:
+        """Settings in which something is different."""
+        merged: dict[str, Any] = {**self.settings}
         for layer in (BASE, changes):
             for name, value in layer.items():
                 both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
                 merged[name] = {**merged[name], **value} if both else value
         return ResourceSettings.model_validate(merged)
 
-    def element(self, settings: ResourceSettings, wrap: Wrap | None = None) -> BatchElement:
-        """A fresh element; `wrap` may put something between it and its transport."""
-        made = open_element(settings, credentials=self.credentials)
-        return made if wrap is None else BatchElement(settings, wrap(made.transport), made.scheduler)
+    def element(self, settings: ResourceSettings, wrap: Wrap | None = None) -> Element:
+        """A fresh element; `wrap` may put something between it and its transport, where there is a submit host."""
+        if wrap is None:
+            return open_element(settings, credentials=self._provider())
+        made = batch_element(settings, self._provider())
+        return BatchElement(settings, wrap(made.transport), made.scheduler)
+
+    def submit_host(self, settings: ResourceSettings) -> Transport:
+        """The way to the submit host, if there is one."""
+        return batch_element(settings, self._provider()).transport
+
+    def _provider(self) -> CredentialProvider | None:
+        return FileCredentials(**self.files) if self.files and self.credentials is None else self.credentials
 
 
 class Spot:
-    """A place, and a work area and a directory of one test's own there: the fixture `spot`.
+    """A place, and what one test has there of its own: a work area (or a resource's name), and a directory.
+
+    It is what the fixture `spot` gives.
 
     Attributes:
         place: The resource.
@@ -145,7 +168,7 @@ class Spot:
         self.home = home
         above = f"{place.areas}/{home.rpartition('/')[2]}" if place.areas else home
         self.area = f"{above}/it's a 100% $HOME"
-        self._look: BatchElement | None = None
+        self._look: Transport | None = None
 
     @property
     def store(self) -> str:
@@ -154,21 +177,27 @@ class Spot:
 
     def settings(self, **changes: Any) -> ResourceSettings:
         """The settings for this test."""
-        return self.place.configured(**{"work_area": self.area, **changes})
+        if self.place.has("submit-host"):
+            return self.place.configured(**{"work_area": self.area, **changes})
+        return self.place.configured(**{"id": f"{self.place.settings['id']}/{self.home.rpartition('/')[2]}", **changes})
 
-    def element(self, wrap: Wrap | None = None, **changes: Any) -> BatchElement:
-        """A fresh element on this test's work area."""
+    def element(self, wrap: Wrap | None = None, **changes: Any) -> Element:
+        """A fresh element, which knows of this test's jobs alone."""
         return self.place.element(self.settings(**changes), wrap)
 
     async def shell(self, script: str, *arguments: str, input: bytes = b"", check: bool = True) -> bytes:
-        """Run a script on the submit host as the same user, in `home`, and give its stdout."""
-        if self._look is None:
-            self._look = self.place.element(self.settings())
+        """Run a script as the same user, in `home`, and give its stdout."""
         argv = ("sh", "-c", f'mkdir -p "$1" && cd "$1" && shift && {{ {script}\n}}', "sh", self.home, *arguments)
-        (answer,) = await self._look.transport.run([Command(argv, stdin=input, time_limit=100)])
+        answer = await (self.place.shell or self._on_submit_host)(argv, input)
         if check and answer.returncode:
             raise AssertionError(f"{script!r} on {self.place.name}: {answer.returncode}, {answer.complaint}")
         return answer.stdout
+
+    async def _on_submit_host(self, argv: Sequence[str], input: bytes) -> Completed:
+        if self._look is None:
+            self._look = self.place.submit_host(self.settings())
+        (answer,) = await self._look.run([Command(tuple(argv), stdin=input, time_limit=100)])
+        return answer
 
     async def native(self, words: Iterable[str], ref: JobRef) -> str:
         """Run one of the place's commands for a job."""
@@ -180,10 +209,19 @@ class Spot:
         return (await self.shell('[ ! -f "$1" ] || cat "$1"', name)).decode().splitlines()
 
     async def left(self) -> list[str]:
-        """What there is in the work area, but for what is there before any submission."""
+        """What there is in the work area, but for what is there before any submission; nothing if there is none."""
+        if not self.place.has("submit-host"):
+            return []
         said = await self.shell('[ ! -d "$1" ] || { cd "$1" && find . -mindepth 1; }', self.store)
         ours = {"./.new", "./.gone", "./.layout"}
         return sorted(line for line in said.decode().splitlines() if line not in ours)
+
+    async def holding(self, value: bytes) -> list[str]:
+        """The files on the resource in which those bytes are, each as `MODE NAME`."""
+        if self.place.holding is not None:
+            return (await self.place.holding(value)).splitlines()
+        find = 'grep -rlF -f - "$1" | while IFS= read -r f; do stat -c "%a %n" "$f"; done'
+        return (await self.shell(find, self.area, input=value)).decode().splitlines()
 
     async def jobs(self) -> int:
         """How many runners of this test's submissions are alive on the submit host (not on nodes elsewhere)."""

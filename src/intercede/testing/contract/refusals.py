@@ -26,13 +26,13 @@ from intercede.testing.contract.steps import fetch_one, run, script
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestBadInput", "TestContainers", "TestResources", "TestStorage"]
 
 
-async def nothing_happened(spot: Spot, ce: BatchElement) -> None:
+async def nothing_happened(spot: Spot, ce: Element) -> None:
     """Nothing of the submission is on the far side."""
     assert await spot.left() == []
     assert await ce.list() == []
@@ -80,7 +80,7 @@ class TestBadInput:
             Copy.model_validate(wrong)
         assert "geheim" not in str(caught.value)
 
-    async def test_nothing_is_sent(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_nothing_is_sent(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         missing = script(":", inputs={"data": tmp_path / "missing"})
         pipe = tmp_path / "pipe"
         os.mkfifo(pipe)
@@ -103,7 +103,7 @@ class TestBadInput:
         assert ce.counters.commands == 0
         await nothing_happened(spot, ce)
 
-    async def test_same_names(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_same_names(self, spot: Spot, ce: Element) -> None:
         """Environment names that are the library's own do no harm."""
         taken = {"INTERCEDE_COPY": "x", "PATH": "/usr/bin:/bin", "IFS": "x", "PS4": "$(exit 3)", "ENV": "/nonexistent"}
         statuses = await run(ce, script("exit 4", environment=taken), [Copy(environment=taken)])
@@ -120,7 +120,7 @@ def _broken_directory(tmp_path: Path) -> Path:
 class TestResources:
     """What a system cannot give, or a site does not allow."""
 
-    async def _refused(self, spot: Spot, ce: BatchElement, field: str, **resources: Any) -> None:
+    async def _refused(self, spot: Spot, ce: Element, field: str, **resources: Any) -> None:
         with pytest.raises(UnsupportedError) as caught:
             await ce.submit(script(":", resources=Resources(**resources)))
         assert caught.value.field == f"resources.{field}"
@@ -130,32 +130,32 @@ class TestResources:
         ).values()] == [0]  # fmt: skip
 
     @lacks("reserves:gpus")
-    async def test_gpus(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_gpus(self, spot: Spot, ce: Element) -> None:
         await self._refused(spot, ce, "gpus", gpus=1)
 
     @lacks("reserves:memory")
-    async def test_memory(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_memory(self, spot: Spot, ce: Element) -> None:
         await self._refused(spot, ce, "memory", memory="1G")
 
     @lacks("reserves:nodes")
-    async def test_nodes(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_nodes(self, spot: Spot, ce: Element) -> None:
         await self._refused(spot, ce, "nodes", nodes=2)
 
     @lacks("queues")
-    async def test_no_queues_at_all(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_no_queues_at_all(self, spot: Spot, ce: Element) -> None:
         await self._unknown(spot, ce, "queue")
 
     @lacks("queues", "accounts")
-    async def test_no_accounts_at_all(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_no_accounts_at_all(self, spot: Spot, ce: Element) -> None:
         await self._unknown(spot, ce, "account")
 
-    async def _unknown(self, spot: Spot, ce: BatchElement, field: str) -> None:
+    async def _unknown(self, spot: Spot, ce: Element, field: str) -> None:
         with pytest.raises(UnsupportedError, match=field):
             await ce.submit(script(":", resources=Resources.model_validate({field: "any"})))
         await nothing_happened(spot, ce)
 
     @needs("supervised")
-    async def test_more_cores_than_slots(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_more_cores_than_slots(self, spot: Spot, ce: Element) -> None:
         with pytest.raises((UnsupportedError, SubmissionRejected), match=r"resources\.cores"):
             await ce.submit(script(":", resources=Resources(cores=5)))
         await nothing_happened(spot, ce)
@@ -165,7 +165,7 @@ class TestResources:
         await nothing_happened(spot, ce)
 
     @needs("queues")
-    async def test_unknown_queue(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_unknown_queue(self, spot: Spot, ce: Element) -> None:
         with pytest.raises((SubmissionRejected, UnsupportedError), match="no-such-queue"):
             await ce.submit(script(":", resources=Resources(queue="no-such-queue")), 3)
         await nothing_happened(spot, ce)
@@ -175,7 +175,7 @@ class TestResources:
         await nothing_happened(spot, ce)
 
     @needs("queues")
-    async def test_walltime_beyond_the_queues(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_walltime_beyond_the_queues(self, spot: Spot, ce: Element) -> None:
         wanted = Resources(queue=spot.place.limited_queue, walltime="1h")
         with pytest.raises((SubmissionRejected, UnsupportedError), match=r"walltime|[Tt]ime ?limit|time limit"):
             await ce.submit(script(":", resources=wanted), tag="too-long")
@@ -184,8 +184,8 @@ class TestResources:
         statuses = await run(ce, script(":", resources=Resources(queue=spot.place.limited_queue)), tag="too-long")
         assert [each.queue for each in statuses.values()] == [spot.place.limited_queue]
 
-    @needs("queues")
-    async def test_native_words(self, spot: Spot, ce: BatchElement) -> None:
+    @needs("options")
+    async def test_native_words(self, spot: Spot, ce: Element) -> None:
         words = {spot.place.settings["scheduler"]: ("--no-such-option-at-all",)}
         with pytest.raises(SubmissionRejected, match="no-such-option"):
             await ce.submit(script(":", native=words))
@@ -194,7 +194,7 @@ class TestResources:
         assert [each.exit_code for each in (await run(ce, elsewhere)).values()] == [0]
 
     @needs("reserves:memory")
-    async def test_resources_arrive(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_resources_arrive(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         wanted = Resources(cores=3, memory="301M", walltime="90s")
         (ref,) = await run(ce, script(spot.place.reserved, resources=wanted))
         output = await fetch_one(ce, ref, tmp_path)
@@ -205,7 +205,7 @@ class TestResources:
 class TestContainers:
     """Images are honoured as asked, or refused."""
 
-    async def test_without_a_launcher(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_without_a_launcher(self, spot: Spot, ce: Element) -> None:
         with pytest.raises(UnsupportedError) as caught:
             await ce.submit(script(":", container="docker://debian"))
         assert caught.value.field == "container"
@@ -238,6 +238,7 @@ class TestContainers:
         assert words[6].split("\n")[:2] == [words[4], words[5]]
 
 
+@needs("submit-host")
 class TestStorage:
     """Work areas that cannot be written."""
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from intercede.elements.batch import BatchElement
-    from intercede.settings import ResourceSettings
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = [
@@ -55,7 +54,7 @@ def script(text: str, *arguments: str, **fields: Any) -> JobDescription:
     return JobDescription(executable="/bin/sh", arguments=("-c", text, "sh", *arguments), **fields)
 
 
-async def final(ce: BatchElement, refs: Iterable[JobRef], patience: float = PATIENCE) -> dict[JobRef, JobStatus]:
+async def final(ce: Element, refs: Iterable[JobRef], patience: float = PATIENCE) -> dict[JobRef, JobStatus]:
     """Wait for the end of all jobs and give their last statuses, in the order of `refs`."""
     wanted = list(refs)
     latest: dict[JobRef, JobStatus] = {}
@@ -73,7 +72,7 @@ def _ended(status: JobStatus) -> bool:
     return status.state.is_final
 
 
-async def reached(ce: BatchElement, ref: JobRef, *states: JobState, patience: float = PATIENCE) -> JobStatus:
+async def reached(ce: Element, ref: JobRef, *states: JobState, patience: float = PATIENCE) -> JobStatus:
     """Wait until a job is in one of the states."""
     deadline = asyncio.get_running_loop().time() + patience
     while True:
@@ -86,7 +85,7 @@ async def reached(ce: BatchElement, ref: JobRef, *states: JobState, patience: fl
 
 
 async def run(
-    ce: BatchElement, description: JobDescription, copies: int | Iterable[Copy] = 1, **options: Any
+    ce: Element, description: JobDescription, copies: int | Iterable[Copy] = 1, **options: Any
 ) -> dict[JobRef, JobStatus]:
     """Submit, wait for the end of all copies, give their statuses in order."""
     submission = await ce.submit(description, copies, **options)
@@ -94,14 +93,14 @@ async def run(
     return await final(ce, submission.refs)
 
 
-async def fetch_one(ce: BatchElement, ref: JobRef, into: Path) -> JobOutput:
+async def fetch_one(ce: Element, ref: JobRef, into: Path) -> JobOutput:
     """The output of one job; fails if it is an error."""
     found = (await ce.fetch_output([ref], into))[ref]
     assert isinstance(found, JobOutput), found
     return found
 
 
-async def waiting_jobs(spot: Spot, ce: BatchElement, description: JobDescription, copies: int = 1) -> list[JobRef]:
+async def waiting_jobs(spot: Spot, ce: Element, description: JobDescription, copies: int = 1) -> list[JobRef]:
     """Submit jobs that will wait for longer than the test takes."""
     if spot.place.native_wait:
         held = description.model_copy(update={"native": dict(spot.place.native_wait)})
@@ -115,16 +114,19 @@ async def waiting_jobs(spot: Spot, ce: BatchElement, description: JobDescription
     raise AssertionError("the slots were never all taken")
 
 
-async def elsewhere(settings: ResourceSettings, operation: str, *, wait: bool = True, **words: Any) -> Any:
+async def elsewhere(spot: Spot, operation: str, *, wait: bool = True, **words: Any) -> Any:
     """Do something in another process, on another day: `python -m intercede.testing.contract.client`.
 
     Args:
-        settings: Of the element there.
+        spot: Where.
         operation: `submit`, `status`, `find`, `fetch`, ...
         wait: Whether to wait for the answer; if not, the process is given back when it is about to begin.
         words: The operation's own.
     """
-    order = {"settings": settings.model_dump(mode="json"), "operation": operation, **words}
+    order = {
+        "settings": spot.settings().model_dump(mode="json"), "files": dict(spot.place.files),
+        "operation": operation, **words,
+    }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-m", "intercede.testing.contract.client",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

@@ -13,8 +13,8 @@ from intercede.testing.contract.select import needs
 from intercede.testing.contract.steps import by_copy, final, reached, script
 
 if TYPE_CHECKING:
-    from intercede.elements.batch import BatchElement
     from intercede.model import JobRef
+    from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestSupervised"]
@@ -54,7 +54,7 @@ class TestSupervised:
         assert [status.state for status in by_copy(statuses)] == [JobState.SUCCEEDED] * 6
         assert sorted(await spot.lines("runs")) == [str(copy) for copy in range(6)]
 
-    async def test_runner_killed(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_runner_killed(self, spot: Spot, ce: Element) -> None:
         refs = (await ce.submit(script('echo "$INTERCEDE_COPY" >>"$1/runs"; sleep 300', spot.home), 2)).refs
         await spot.shell('while [ "$(wc -l <runs 2>/dev/null || echo 0)" -lt 2 ]; do sleep 0.1; done')
         for pid in await pids(spot, "/runner", f"{refs[0].submission} 0 0"):
@@ -68,14 +68,14 @@ class TestSupervised:
         assert statuses[refs[1]].state is JobState.CANCELLED
         assert sorted(await spot.lines("runs")) == ["0", "1"]
 
-    async def test_whole_group_killed(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_whole_group_killed(self, spot: Spot, ce: Element) -> None:
         (ref,) = (await ce.submit(script('echo $$ >"$1/pid"; sleep 300', spot.home))).refs
         await spot.shell("while [ ! -s pid ]; do sleep 0.1; done")
         await spot.shell('kill -KILL "-$(ps -o pgid= -p "$(cat pid)" | tr -d " ")"')
         status = (await final(ce, [ref]))[ref]
         assert (status.state, status.reason) == (JobState.FAILED, Reason.LOST)
 
-    async def test_stopped(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_stopped(self, spot: Spot, ce: Element) -> None:
         (ref,) = (await ce.submit(script('echo $$ >"$1/pid"; sleep 300', spot.home))).refs
         await spot.shell("while [ ! -s pid ]; do sleep 0.1; done")
         group = (await spot.shell('ps -o pgid= -p "$(cat pid)" | tr -d " "')).decode().strip()
@@ -115,7 +115,7 @@ class TestSupervised:
             assert (status.state, status.exit_code, status.started) == (JobState.CANCELLED, None, None)
             assert await spot.lines("ran") == []
 
-    async def test_of_another_boot(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_of_another_boot(self, spot: Spot, ce: Element) -> None:
         (ref,) = (await ce.submit(script("sleep 300"))).refs
         await reached(ce, ref, JobState.RUNNING)
         number = ref.native.split(".")[-1]

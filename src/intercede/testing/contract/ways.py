@@ -33,20 +33,20 @@ from intercede.testing.faults import Cutting
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from intercede.elements.batch import BatchElement
-    from intercede.protocols import Transport
+    from intercede.protocols import Element, Transport
     from intercede.testing.contract.place import Spot
 
 __all__ = ["TestCut", "TestFrozen", "TestWays"]
 
 
+@needs("submit-host")
 class TestCut:
     """The connection is lost before or after a command."""
 
     @pytest.mark.slow
-    async def test_what_asks_is_asked_again(self, spot: Spot, ce: BatchElement, tmp_path: Path) -> None:
+    async def test_what_asks_is_asked_again(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
         (ref,) = await run(ce, script("echo said"), tag="asked")
-        verbs: dict[str, Callable[[BatchElement], Awaitable[object]]] = {
+        verbs: dict[str, Callable[[Element], Awaitable[object]]] = {
             "status": lambda element: element.status([ref]),
             "release": lambda element: element.release([ref]),
             "find": lambda element: element.find("asked"),
@@ -78,7 +78,7 @@ class TestCut:
             statuses = await final(ce, submission.refs)
             assert [each.exit_code for each in statuses.values()] == [3]
 
-    async def test_watch_gives_up_after_its_patience(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_watch_gives_up_after_its_patience(self, spot: Spot, ce: Element) -> None:
         submission = await ce.submit(script("sleep 300"))
         async with spot.element(wrap=cutting(before=1, forever=True), patience=1) as cut:
             with pytest.raises(ConnectFailed):
@@ -164,7 +164,7 @@ class TestWays:
 class TestFrozen:
     """The scheduler's daemon accepts connections and answers nothing."""
 
-    async def test_status_and_submit(self, spot: Spot, ce: BatchElement) -> None:
+    async def test_status_and_submit(self, spot: Spot, ce: Element) -> None:
         (running,) = (await ce.submit(script("sleep 300"))).refs
         await reached(ce, running, JobState.RUNNING)
         description = script(COUNT, spot.home)
