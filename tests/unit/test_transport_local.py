@@ -121,7 +121,7 @@ async def test_a_command_that_takes_too_long_is_ended_with_its_group(tmp_path: P
     body = f"sh -c 'trap : TERM; while :; do sleep 0.1; done' & echo $! > {tmp_path}/pid; echo said; wait"
     # it never ends by itself
     async with asyncio.timeout(30):
-        (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=1.5)])
+        (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=0.5)])
     assert answer.timed_out
     assert answer.returncode == 124
     assert answer.stdout == b"said\n"
@@ -151,7 +151,7 @@ async def test_a_process_that_left_the_session_lives_on_and_does_not_block(tmp_p
 async def test_a_stranger_that_holds_the_pipe_ends_with_the_time_limit(tmp_path: Path) -> None:
     body = f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60' & echo done"
     async with asyncio.timeout(30):
-        (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=1.5)])
+        (answer,) = await LocalTransport().run([Command(("sh", "-c", body), time_limit=0.5)])
     assert answer.timed_out
     assert answer.stdout == b"done\n"
     os.kill(await pid_in(tmp_path / "pid"), 9)
