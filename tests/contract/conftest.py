@@ -2,8 +2,9 @@
 
 Each plain stack of the testbed's manifest is a place. A run takes those that are run every day; another one is there
 when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
-`INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. Some places have a part of it, unless INTERCEDE_CONTRACT_WHOLE is set. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
-of the machine that it runs on: `test_inside.py` does so inside the containers.
+`INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
+of the machine that it runs on: `test_inside.py` does so inside the containers. Some places have a part of the suite,
+unless INTERCEDE_CONTRACT_WHOLE is set.
 """
 
 from __future__ import annotations
