@@ -192,7 +192,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("testbed")
             item.extra_keyword_matches.add(CONTAINED[name])
         if _freezes(item):
-            item.add_marker(pytest.mark.timeout(400))
+            # they wait for their turn, see `alone`
+            item.add_marker(pytest.mark.timeout(900))
 
 
 def _freezes(item: pytest.Item) -> bool:
@@ -214,8 +215,12 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(autouse=True)
 def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No worker is at a place while another one has its daemon frozen: what it misses is told it a minute later."""
-    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("place")
+    """No worker is at a place while another one has its daemon frozen: what it misses is told it a minute later.
+
+    Nor is the suite inside of the container.
+    """
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    name = params.get("place") or f"ssh-{params.get('container')}"
     if "freeze" not in PLACES.get(name, ()):
         yield
         return
