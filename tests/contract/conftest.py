@@ -193,7 +193,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.extra_keyword_matches.add(CONTAINED[name])
         if _freezes(item):
             # they wait for their turn, see `alone`
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 def _freezes(item: pytest.Item) -> bool:

@@ -26,7 +26,7 @@ PYTEST = (
 
 
 @pytest.mark.testbed
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_contract_inside(stack_factory: Callable[[str], Stack], container: str) -> None:
     stack = stack_factory(container)
     environment = {"INTERCEDE_CONTRACT": f"local-{stack.spec.scheme}", "PYTHONPYCACHEPREFIX": "/home/alice/.pycache"}
