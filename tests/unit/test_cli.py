@@ -13,6 +13,7 @@ from intercede.cli.exit_codes import Exit
 from intercede.cli.main import app
 from intercede.errors import (
     AuthenticationFailed,
+    CommandError,
     ConnectFailed,
     ConnectionLost,
     CredentialError,
@@ -106,6 +107,20 @@ def test_a_single_copy_with_outputs_is_collected_too(call, tmp_path):
     assert (tmp_path / "here/ic-t/0/stdout").exists()
     call("run", "--to", "there", "hello")
     assert (tmp_path / "here/there/0/stdout").exists()
+
+
+def test_what_is_true_of_many_jobs_is_said_once(call, site):
+    call("submit", "-n", "3", "--tag", "t", "hello")
+    site.copy_errors = {
+        ref.copy_index: CommandError(f"purge of {ref}", "it is RUNNING" if ref.copy_index else "it is odd")
+        for ref in site.jobs
+    }
+    result = call("purge", "t", code=5)
+    assert result.stdout == "0 purged, 3 failed\n"
+    assert [line.partition(" purge of")[0] for line in result.stderr.splitlines()[-2:]] == [
+        "intercede: t:0:",
+        "intercede: t:1 and 1 more:",
+    ]
 
 
 def test_what_could_not_be_fetched_is_kept(call, site):

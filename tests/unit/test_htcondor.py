@@ -249,7 +249,9 @@ def test_what_is_said_of_other_rows() -> None:
     late = row(3, why=LATE, entered=100)
     assert (late.state, late.reason, late.word) == (JobState.FAILED, Reason.WALLTIME, "Removed")
     # while its node has not ended it, a job that was removed is still in the queue, and no more than that
-    assert HT.read_queue("7.0|3|" + "|".join(["undefined"] * 14))["7.0"].state is JobState.RUNNING
+    removed = [*["undefined"] * 5, "100", *["undefined"] * 8]
+    assert HT.read_queue("7.0|3|" + "|".join(removed))["7.0"].state is JobState.RUNNING
+    assert HT.read_queue("7.0|3|" + "|".join(["undefined"] * 14))["7.0"].state is JobState.QUEUED
     strange = row(9)
     assert (strange.state, strange.word) == (JobState.UNKNOWN, "9")
 

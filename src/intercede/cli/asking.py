@@ -12,7 +12,7 @@ from intercede.cli.exit_codes import Exit, of_errors
 from intercede.cli.following import Progress, copy_log
 from intercede.cli.memory import Memory
 from intercede.cli.session import Session
-from intercede.cli.wiring import say
+from intercede.cli.wiring import say, say_once
 from intercede.errors import ConfigurationError, IntercedeError
 
 if TYPE_CHECKING:
@@ -162,9 +162,4 @@ def _show_order(verb: str, answers: Mapping[JobRef, Any], errors: Mapping[JobRef
     idle = len(answers) - done - len(errors)
     parts = [f"{done} {past}"] + ([f"{idle} needed nothing"] if idle else [])
     screen.line(", ".join([*parts, *([f"{len(errors)} failed"] if errors else [])]))
-    by_text: dict[str, list[JobRef]] = {}
-    for ref, error in errors.items():
-        by_text.setdefault(str(error), []).append(ref)
-    for text, refs in by_text.items():
-        more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
-        say(f"{refs[0].submission}:{refs[0].copy_index}{more}: {text}")
+    say_once((ref, str(error)) for ref, error in errors.items())

@@ -9,7 +9,7 @@ from intercede.cli.exit_codes import of_errors
 from intercede.cli.following import Progress
 from intercede.cli.memory import Memory
 from intercede.cli.session import Session
-from intercede.cli.wiring import say
+from intercede.cli.wiring import say_once
 from intercede.errors import IntercedeError
 
 if TYPE_CHECKING:
@@ -69,15 +69,12 @@ def failures(outputs: Mapping[JobRef, JobOutput | IntercedeError]) -> list[Inter
 
 def complain(outputs: Mapping[JobRef, JobOutput | IntercedeError]) -> None:
     """Say what was not brought back, the same complaint about many jobs once."""
-    said: dict[str, list[JobRef]] = {}
+    said: list[tuple[JobRef, str]] = []
     for ref, each in outputs.items():
         if isinstance(each, IntercedeError):
-            said.setdefault(str(each), []).append(ref)
+            said.append((ref, str(each)))
             continue
-        for what, reason in each.skipped.items():
-            said.setdefault(f"{what} was left behind: {reason}", []).append(ref)
+        said += [(ref, f"{what} was left behind: {reason}") for what, reason in each.skipped.items()]
         if each.missing:
-            said.setdefault(f"nothing matches {', '.join(each.missing)}", []).append(ref)
-    for text, refs in said.items():
-        more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
-        say(f"{refs[0].submission}:{refs[0].copy_index}{more}: {text}")
+            said.append((ref, f"nothing matches {', '.join(each.missing)}"))
+    say_once(said)

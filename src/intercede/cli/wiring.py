@@ -14,9 +14,11 @@ import typer
 from intercede.cli.exit_codes import Exit, of_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["command", "say"]
+    from intercede.model import JobRef
+
+__all__ = ["command", "say", "say_once"]
 
 
 class Debugging:
@@ -124,3 +126,13 @@ def say(message: str) -> None:
     text = "\n".join(printable(line) for line in message.split("\n"))
     sys.stderr.write(f"intercede: {text}\n")
     sys.stderr.flush()
+
+
+def say_once(said: Iterable[tuple[JobRef, str]]) -> None:
+    """Tell the user something of jobs: what is true of many is said once, of the first, whatever they are called."""
+    alike: dict[str, list[tuple[JobRef, str]]] = {}
+    for ref, text in said:
+        alike.setdefault(text.replace(str(ref), ""), []).append((ref, text))
+    for (ref, text), *others in alike.values():
+        more = f" and {len(others)} more" if others else ""
+        say(f"{ref.submission}:{ref.copy_index}{more}: {text}")

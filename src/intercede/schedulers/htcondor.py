@@ -32,10 +32,11 @@ LATE = "intercede: its walltime is over"
 REMOVED = {AGAIN: Reason.NODE, LATE: Reason.WALLTIME}
 FULL = re.compile(r"MAX_JOBS_PER_OWNER|MAX_JOBS_SUBMITTED|exceed.*limit", re.IGNORECASE)
 ABSENT = re.compile(r"an't find address of|ailed to connect|an't connect|onnection refused", re.IGNORECASE)
+# the beginning of an expression that could not be read; the one of `requirements` speaks of all of them
 FIELDS = (
-    (re.compile("request_?memory", re.IGNORECASE), "resources.memory"),
-    (re.compile("request_?cpus", re.IGNORECASE), "resources.cores"),
-    (re.compile("request_?gpus", re.IGNORECASE), "resources.gpus"),
+    (re.compile(r"^\s*request_?memory\b", re.IGNORECASE | re.MULTILINE), "resources.memory"),
+    (re.compile(r"^\s*request_?cpus\b", re.IGNORECASE | re.MULTILINE), "resources.cores"),
+    (re.compile(r"^\s*request_?gpus\b", re.IGNORECASE | re.MULTILINE), "resources.gpus"),
     (re.compile("accounting_?group", re.IGNORECASE), "resources.account"),
 )
 _ID = re.compile(r"(\d+)\.(\d+)\Z")
@@ -93,6 +94,9 @@ def _seen(rest: str) -> Observation:
     if state is JobState.QUEUED:
         return seen._replace(node=None, started=None)
     if word == "Removed":
+        # it is in the queue until its node has ended it; one that never started has nothing to end
+        waited = seen.started is None
+        seen = seen._replace(state=JobState.QUEUED, node=None) if waited else seen
         return seen._replace(ended=epoch(row.entered))
     if state is JobState.HELD:
         codes = row.hold if row.subcode in {"", "0"} else f"{row.hold}.{row.subcode}"
