@@ -29,7 +29,9 @@ PURGED = "intercede.purged"
 FETCHED = "intercede.input."
 SENT = "intercede.output."
 JOB_SHELL = (
-    fragment("intercede.workarea", "outputs") + fragment("intercede.workarea", "pack") + fragment("intercede.arc", "job")
+    fragment("intercede.workarea", "outputs")
+    + fragment("intercede.workarea", "pack")
+    + fragment("intercede.arc", "job")
 )
 _VERSION = 1
 _NAMESPACE = "{http://www.eu-emi.eu/es/2010/12/adl}"

@@ -112,9 +112,10 @@ class Access:
 
     async def _delegate(self, held: _Held) -> None:
         now = datetime.now(UTC)
-        if held.holder is None:
-            assert isinstance(held.credential, BearerToken)
+        if isinstance(held.credential, BearerToken):
             held.delegation = await held.client.delegate_token(held.credential.token.get_secret_value())
+            return
+        if held.holder is None:
             return
         held.renew_at = now + (min(held.holder.ends, now + _DELEGATED) - now) / 2
         if held.delegation:
