@@ -217,5 +217,5 @@ class Batch:
     async def forgotten(self, refs: list[JobRef]) -> Entry:
         """Status of ended jobs that only the history knows; changes the cluster's configuration."""
         forget_ended_jobs(self._stack)
-        await self._host(self._system.gone)
+        await self._host("while squeue -h -t all | grep -q .; do sleep 1; done")
         return await self.status(f"status {len(refs)} ended, only in the history", refs, history=True)

@@ -32,7 +32,6 @@ class System:
         history: The one that asks for how its copies ended.
         count: How many copies an answer speaks of.
         drop: The line that cancels it and waits until that costs nothing any more.
-        gone: The line that waits until the queue has forgotten all jobs.
     """
 
     name: SchedulerName
@@ -44,7 +43,6 @@ class System:
     history: str
     count: Callable[[str], int]
     drop: str
-    gone: str
 
     def status(self, job: str, *, history: bool) -> str:
         """A line that asks the queue, and the history where the queue does not say how jobs ended."""
@@ -83,7 +81,7 @@ def _oar_submit(name: str, n: int) -> str:
 
 
 def _htcondor_submit(name: str, n: int) -> str:
-    """The library's lines but for its own attributes, with the files that the library has for each copy."""
+    """What such a job needs, with the files that the library has for each copy: fewer lines than the library's own."""
     lines = (
         "universe = vanilla\nexecutable = runner\narguments = 0 $(Process) $(ClusterId)\nhold = true\n"
         "output = log/0.$(Process)\nerror = log/0.$(Process).err\nshould_transfer_files = yes\n"
@@ -138,7 +136,6 @@ SLURM = System(
     "sacct -n -P -X -j {0} -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit",
     _slurm_count,
     f"scancel {{0}}; {_SETTLED}",
-    "while squeue -h -t all | grep -q .; do sleep 1; done",
 )
 GRIDENGINE = System(
     "gridengine",
@@ -150,7 +147,6 @@ GRIDENGINE = System(
     "qacct -j {0}",
     _gridengine_count,
     "qdel {0} >/dev/null; while qstat | grep -q '^ *{0} '; do sleep 0.2; done",
-    "while qstat | grep -q .; do sleep 1; done",
 )
 OAR = System(
     "oar",
@@ -163,7 +159,6 @@ OAR = System(
     _oar_count,
     "oardel --array {0} >/dev/null 2>&1; "
     "while oarstat -J --array {0} | grep -q -e '\"Hold\"' -e '\"toError\"'; do sleep 0.2; done",
-    "while oarstat | grep -q .; do sleep 1; done",
 )
 HTCONDOR = System(
     "htcondor",
@@ -175,5 +170,4 @@ HTCONDOR = System(
     "condor_history {0} -af " + _COLUMNS,
     _htcondor_count,
     "condor_rm {0} >/dev/null; while condor_q {0} -af ProcId | grep -q .; do sleep 0.2; done",
-    "while condor_q -af ProcId | grep -q .; do sleep 1; done",
 )

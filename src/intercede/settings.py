@@ -129,7 +129,7 @@ class ResourceSettings(Frozen):
         scheduler: Its command language, such as `process` or `slurm`; of a service, its protocol.
         ssh: How to reach it; None for this machine.
         endpoint: Where the service is, for what is no batch system that is reached by commands.
-        work_area: A directory of the submit host that the nodes see as well; ours alone, mode 0700.
+        work_area: A directory of the submit host, ours alone, mode 0700; nodes see it as well, but for HTCondor's.
         queue: The queue of jobs that name none.
         account: Whom the site charges, for jobs that name none.
         native: Words for every submit command.

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tools.run_cells import LOGIN_SHELLS
+
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "tests.yml"
 ACTIONS = {"actions/checkout@v4", "actions/setup-python@v5", "actions/upload-artifact@v4"}
@@ -56,6 +58,8 @@ def test_what_jobs_need_of_one_another_is_there(workflow: dict[Any, Any]) -> Non
 def test_every_target_and_module_that_it_runs_is_there(workflow: dict[Any, Any]) -> None:
     makefile = (ROOT / "Makefile").read_text()
     ran = "\n".join(step["run"] for step in steps(workflow) if "run" in step)
+    for line in re.findall(r"apt-get .*install .*", ran):
+        assert set(LOGIN_SHELLS) <= {*line.split(), "bash"}
     targets = [word for line in re.findall(r"make ([^$\n]+)", ran) for word in line.split() if "=" not in word]
     assert sorted(set(targets)) == ["cells", "docs", "lint"]
     for target in targets:

@@ -11,11 +11,11 @@ import pytest
 
 from intercede.steps import Command
 from intercede.transports.ssh_shell import LONGEST, Mark, login_line, plain_line, quick_script, script
+from tools.run_cells import LOGIN_SHELLS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHELLS = ["bash", "dash", "fish", "tcsh", "zsh"]
 EVERY_BYTE = bytes(range(1, 256))
 HOSTILE = [
     EVERY_BYTE, b"", b"!", b"!!", b"a!b'c", b"\\", b"\\\\", b"\\'", b"'", b'"', b"$HOME `id` $(id)", b"-n", b"--",
@@ -37,10 +37,10 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=LOGIN_SHELLS)
 def shell(request: pytest.FixtureRequest) -> str:
     found = shutil.which(request.param)
-    assert found, f"this test needs {request.param}: apt install {' '.join(SHELLS)}"
+    assert found, f"this test needs {request.param}: apt install {' '.join(LOGIN_SHELLS)}"
     return found
 
 

@@ -82,7 +82,7 @@ def test_hostile_directories(shell: Shell, tmp_path: Path) -> None:
         ("unknown_queue", "nosuch", "resources.queue"),
         ("too_large", "not enough resources", "resources.cores or nodes"),
         ("too_long", "at most 600 s", "resources.walltime"),
-        ("bad_option", "no-such-option", ""),
+        ("bad_option", "no-such-option", "oarsub"),
     ],
 )
 def test_refusals(shell: Shell, tmp_path: Path, name: str, wanted: str, field: str) -> None:

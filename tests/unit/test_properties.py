@@ -18,6 +18,7 @@ from intercede.elements.sandbox import Sandbox
 from intercede.errors import CommandError, ConfigurationError, InvalidReference, NotFound, ParseError
 from intercede.model import Copy, JobDescription, JobRef, parse_memory, parse_walltime
 from intercede.schedulers.gridengine import GridEngine
+from intercede.schedulers.htcondor import HTCondor
 from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
@@ -25,7 +26,7 @@ from intercede.settings import ResourceSettings
 from intercede.steps import Completed, replay
 from intercede.workarea import jobfile
 from intercede.workarea.operations import Area, read_record
-from intercede.workarea.scheduler import numbers, ranges
+from intercede.workarea.scheduler import Scheduler, numbers, ranges
 
 DUMP = """
 import os, sys
@@ -36,11 +37,14 @@ SHELLS = sorted({os.path.realpath(found) for each in ("sh", "dash", "bash") if (
 ANYTHING = st.binary(max_size=300)
 WORDS = st.binary(min_size=1, max_size=60).map(lambda data: data.replace(b"\0", b"0")).map(os.fsdecode)
 LINES = st.lists(st.text(alphabet="0123456789_[]-,|:ACDEFGILNOPRTUabc %+.", max_size=60), max_size=8).map("\n".join)
+# as many columns as some scheduler's rows have
+COLUMNS = st.lists(st.text(alphabet="0123456789.-:TZtrue_ undefied()", max_size=6), min_size=8, max_size=16)
+ROWS = st.lists(st.builds(lambda number, rest: f"{number}.0|{'|'.join(rest)}", st.integers(0, 9), COLUMNS), max_size=4)
 
 
-@pytest.mark.parametrize("scheduler", [Slurm(), Process(), GridEngine(), OAR()], ids=lambda each: each.name)
-@given(text=st.one_of(LINES, ANYTHING.map(os.fsdecode)))
-def test_any_text_of_a_queue_or_history_is_read(scheduler: Slurm | Process | GridEngine | OAR, text: str) -> None:
+@pytest.mark.parametrize("scheduler", [Slurm(), Process(), GridEngine(), OAR(), HTCondor()], ids=lambda each: each.name)
+@given(text=st.one_of(LINES, ROWS.map("\n".join), ANYTHING.map(os.fsdecode)))
+def test_any_text_of_a_queue_or_history_is_read(scheduler: Scheduler, text: str) -> None:
     for observed in (scheduler.read_queue(text), scheduler.read_history(text)):
         assert all(isinstance(native, str) for native in observed)
 

@@ -220,7 +220,7 @@ class Spot:
         """The files on the resource in which those bytes are, each as `MODE NAME`."""
         if self.place.holding is not None:
             return (await self.place.holding(value)).splitlines()
-        find = 'grep -rlF -f - "$1" | while IFS= read -r f; do stat -c "%a %n" "$f"; done'
+        find = 'grep -rlF -f - "$1" | while IFS= read -r f; do stat -c "%a %n" "$f" 2>/dev/null; done; :'
         return (await self.shell(find, self.area, input=value)).decode().splitlines()
 
     async def jobs(self) -> int:
