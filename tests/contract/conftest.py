@@ -15,6 +15,7 @@ import inspect
 import os
 import secrets
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,10 +25,12 @@ from intercede.schedulers.htcondor import HTCondor
 from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
+from intercede.steps import Completed
 from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
 from intercede.testing.ssh_server import SSHServer, ssh_server
 from testbed.manifest import DEFAULT, load_manifest
+from tests.arc.conftest import credential, proxy
 from tools.cells import load_cells
 
 if TYPE_CHECKING:
@@ -51,6 +54,22 @@ SYSTEMS: Mapping[str, tuple[type, Sequence[str]]] = {
 # What its plain stacks may be made to hang by; while one does, nobody else is at that place
 FROZEN = {"htcondor": "condor_schedd"}
 CELLS = load_cells()
+# CEs are reached without SSH, and it matters who one is: places by the stack, and what its user shows
+ON_ARC = (
+    "apart",
+    "told",
+    "reserves:cores",
+    "reserves:walltime",
+    "reason:EXIT_CODE",
+    "reason:SIGNAL",
+    "reason:WALLTIME",
+)
+GRID = {
+    "arc-6.17": ("arc-6.17", "certificate"),
+    "arc-7.0": ("arc-7.0", "certificate"),
+    "arc-7.2": ("arc-7.2", "proxy"),
+    "arc-7.2-token": ("arc-7.2", "token"),
+}
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
     f"ssh-{stack.name}": stack
@@ -70,6 +89,7 @@ PLACES: dict[str, frozenset[str]] = {
 for _name, _stack in VERSIONS.items():
     _scheduler, _has = SYSTEMS[_stack.system]
     PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *(["freeze"] if _stack.system in FROZEN else []), *_has)}
+PLACES |= {_name: frozenset(ON_ARC) for _name in GRID}
 PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
     "sshd-process": DEFAULT,
@@ -79,6 +99,7 @@ CONTAINED = {
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
 } | {name: stack.name for name, stack in VERSIONS.items()}
+CONTAINED |= {name: stack for name, (stack, _) in GRID.items()}
 INSIDE = {f"local-{name}" for name in SYSTEMS}
 # Where test_inside.py runs the suite
 CONTAINERS = {f"inside-{stack.name}": stack.name for stack in load_manifest().values() if stack.inside}
@@ -90,6 +111,8 @@ ONLY = {
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
+    # what depends on who one is
+    "arc-7.2-token": {"TestLife", "TestCancel", "TestSecrets"},
     # what does not go through the transport alone
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
@@ -144,6 +167,8 @@ HTCONDOR: Mapping[str, Any] = {
     "reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")",
     "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
 }
+# nobody listens there, and A-REX tries again for minutes
+ARC: Mapping[str, Any] = {"native_wait": {"arc": ("input:never=http://127.0.0.1:9/never",)}, "many": 20}
 BATCH: Mapping[str, Mapping[str, Any]] = {
     "slurm": SLURM,
     "gridengine": GRIDENGINE,
@@ -245,7 +270,9 @@ def place(
     """The place of that name."""
     name = request.param
     with contextlib.ExitStack() as stack:
-        if name in CONTAINED:
+        if name in GRID:
+            yield grid(name, stack_factory(CONTAINED[name]), tmp_path_factory.mktemp(name))
+        elif name in CONTAINED:
             yield contained(name, stack_factory(CONTAINED[name]))
         elif name == "ssh-process":
             server = stack.enter_context(running_server(tmp_path_factory.mktemp(name)))
@@ -283,6 +310,37 @@ def contained(name: str, stack: Stack) -> Place:
             daemon.thaw()
 
     return Place(name, PLACES[name], settings, base, frozen=frozen, **extras)
+
+
+def grid(name: str, stack: Stack, directory: Path) -> Place:
+    """A CE in a container, where alice shows what the place is for."""
+    shows = GRID[name][1]
+    kind, secret = {
+        "certificate": ("proxy", lambda: credential(stack, "alice")),
+        "proxy": ("proxy", lambda: proxy(stack, "alice", timedelta(hours=12))),
+        "token": ("token", (stack.given / "token-alice").read_bytes),
+    }[shows]
+    path = directory / kind
+    path.touch(0o600)
+    path.write_bytes(secret())
+    # the server maps both to one account; they are two owners to it
+    settings = {
+        "id": f"{stack.url()}/{shows}", "scheduler": "arc",
+        "endpoint": {"host": stack.host, "port": stack.port, "ca": str(stack.given / "certificates")},
+    }  # fmt: skip
+
+    async def shell(argv: Sequence[str], stdin: bytes) -> Completed:
+        # jobs have that umask of A-REX
+        words = ("sh", "-c", 'umask 077; exec "$@"', "sh", *argv)
+        done = await asyncio.to_thread(stack.exec, words, user="alice", input=stdin, check=False, timeout=100)
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    async def holding(value: bytes) -> str:
+        find = 'grep -rlF -f - /var/spool/arc /tmp | while IFS= read -r f; do stat -c "%a %n" "$f"; done'
+        return (await asyncio.to_thread(stack.exec, ("sh", "-c", find), input=value, check=False)).stdout.decode()
+
+    base = f"/home/alice/contract-{secrets.token_hex(3)}"
+    return Place(name, PLACES[name], settings, base, files={kind: str(path)}, shell=shell, holding=holding, **ARC)
 
 
 def way_to(server: SSHServer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ directory TAG while it runs, with `c/COPY/stdout` in it; and `intercede.out.tar`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from intercede.model import Resources
 
-__all__ = ["IN", "JOB_SHELL", "OUT", "PURGED", "Label", "activity", "read_label"]
+__all__ = ["IN", "JOB_SHELL", "OUT", "PURGED", "Label", "activity", "job_name", "read_label"]
 
 IN = "intercede.in.tar"
 OUT = "intercede.out.tar"
@@ -64,17 +65,27 @@ class Label:
     outputs: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """What the job is called: by the tag, and by whose it is."""
+        return job_name(self.tag, self.resource)
+
+    @property
     def when(self) -> datetime:
         """When it was sent."""
         return datetime.fromtimestamp(self.submitted, UTC)
 
     def written(self) -> str:
-        """As text, of printable ASCII alone; the tag is the job's name."""
+        """As text, of printable ASCII alone; the tag is in the job's name."""
         said = {
             "v": _VERSION, "resource": self.resource, "digest": self.digest, "copy": self.copy, "copies": self.copies,
             "key": self.key, "submitted": self.submitted, "queue": self.queue, "outputs": self.outputs,
         }  # fmt: skip
         return json.dumps(said, separators=(",", ":"))
+
+
+def job_name(tag: str, resource: str) -> str:
+    """What the jobs of a submission are called. The information documents of many jobs have their names."""
+    return f"ic-{tag}+{hashlib.sha256(resource.encode()).hexdigest()[:8]}"
 
 
 def read_label(description: str) -> Label | None:
@@ -89,7 +100,7 @@ def read_label(description: str) -> Label | None:
         if not name.startswith("ic-") or said["v"] != _VERSION:
             return None
         return Label(
-            name.removeprefix("ic-"), str(said["resource"]), str(said["digest"]), int(said["copy"]),
+            name.removeprefix("ic-").partition("+")[0], str(said["resource"]), str(said["digest"]), int(said["copy"]),
             int(said["copies"]), str(said["key"]), int(said["submitted"]), said["queue"],
             tuple(str(each) for each in said["outputs"]),
         )  # fmt: skip
@@ -119,7 +130,7 @@ def activity(
     kept = (OUT, PURGED, *(f"{home}/{name}" for name in ("record", "stdout", "stderr")))
     cores, memory = resources.cores, resources.memory
     return Activity(
-        name=f"ic-{label.tag}",
+        name=label.name,
         program="/bin/sh",
         arguments=("-c", begin),
         annotation=label.written(),

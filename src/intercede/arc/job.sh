@@ -23,14 +23,19 @@ ic_identify() {
 ic_admit() { :; }
 ic_again() { return 1; }
 # Walltime: a batch system might end a job that is late before it has packed what it leaves. And A-REX's own way to run
-# plain processes ends a job by killing the script above us, and nothing below it.
+# plain processes ends a job by killing one of the two scripts above us, and nothing below them.
+ic_above() { # the parent of our parent, as long as that lives
+  while read -r ic_key ic_value; do
+    [ "$ic_key" != PPid: ] || { echo "$ic_value"; return; }
+  done <"/proc/$PPID/status"
+} 2>/dev/null
 ic_before() {
-  ic_late=0 ic_passed=0
+  ic_late=0 ic_passed=0 ic_began=$(ic_above)
   [ ! -f walltime ] || read -r ic_late <walltime
   ( # the payload must not be waited for by this one
     trap - HUP INT QUIT USR1 USR2 ALRM TERM
     ic_grace=4
-    while kill -0 "$PPID"; do
+    while [ "$(ic_above)" = "$ic_began" ]; do
       if [ "$ic_late" -gt 0 ] && [ "$ic_passed" -ge "$ic_late" ]; then ic_grace=10; break; fi
       sleep 1
       ic_passed=$((ic_passed + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -115,10 +116,8 @@ class ArcElement:
         """
         order = arc_submitting.begin(description, copies, tag, self.settings)
         delegation = await self._access.delegation() if order.plan.needs_delegation else None
-        width = self.settings.politeness.concurrent
-        return await self._do(
-            SUBMIT, lambda client: arc_submitting.submit(client, self._book, order, delegation, width), retry=False
-        )
+        send = partial(arc_submitting.submit, self._book, order, delegation, self.settings)
+        return await self._do(SUBMIT, send, retry=False)
 
     async def find(self, tag: str) -> Submission:
         """Give what got through under a tag, from any process, after any crash.

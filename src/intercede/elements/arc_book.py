@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from intercede.answers import JobState, Submission, SubmissionInfo
-from intercede.arc.job import IN, PURGED, Label, read_label
+from intercede.arc.job import IN, PURGED, Label, job_name, read_label
 from intercede.arc.states import state_of
 from intercede.errors import InvalidReference, NotFound, SubmissionUnknown
 from intercede.model import JobRef
@@ -109,11 +109,16 @@ class Book:
 
     Args:
         resource: Whose jobs are ours.
+
+    Attributes:
+        batch_systems: What is behind the CE, once somebody has asked.
     """
 
     def __init__(self, resource: str) -> None:
+        self.batch_systems: set[str] | None = None
         self._resource = resource
         self._labels: dict[str, Label | None] = {}
+        self._names: dict[str, str] = {}
         self._arrived: set[str] = set()
 
     def learn(self, native: str, label: Label) -> None:
@@ -185,7 +190,7 @@ class Book:
         return list((await self._of(client, await client.jobs())).values())
 
     async def _of(self, client: ArcClient, live: Mapping[str, str], tag: str | None = None) -> dict[str, Known]:
-        await self.read(client, live)
+        await self.read(client, await self._candidates(client, live, tag))
         ours: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
         for native in live:
             label = self.label(native)
@@ -193,6 +198,19 @@ class Book:
                 ours[label.tag][label.copy].append(native)
         known = await each(lambda copies: self._known(client, live, copies), ours.values())
         return {one.label.tag: one for one in known}
+
+    async def _candidates(self, client: ArcClient, live: Mapping[str, str], tag: str | None) -> list[str]:
+        """Of jobs that are not known, those that may be ours: by their names, or too new to have one there."""
+        unknown = [native for native in live if native not in self._labels and native not in self._names]
+        for native, said in (await client.about(unknown)).items():
+            if name := said.about.get("Name"):
+                self._names[native] = str(name)
+        start, _, end = job_name(tag or "", self._resource).partition("+")
+
+        def may_be(name: str) -> bool:
+            return name.endswith(f"+{end}") and (tag is None or name == f"{start}+{end}")
+
+        return [native for native in live if native not in self._names or may_be(self._names[native])]
 
     async def _known(self, client: ArcClient, live: Mapping[str, str], copies: Mapping[int, list[str]]) -> Known:
         every = [native for natives in copies.values() for native in natives]

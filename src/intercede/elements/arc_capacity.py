@@ -6,13 +6,29 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from intercede.answers import Capacity, QueueInfo
-from intercede.arc.documents import read_queues
+from intercede.arc.documents import read_batch_systems, read_queues
 from intercede.elements.arc_status import own_states
+from intercede.schedulers.common import check_resources
 
 if TYPE_CHECKING:
-    from intercede.arc.client import ArcClient
+    from collections.abc import Iterable
 
-__all__ = ["capacity_of"]
+    from intercede.arc.client import ArcClient
+    from intercede.model import Resources
+
+__all__ = ["capacity_of", "check_site"]
+
+
+async def check_site(client: ArcClient, resources: Resources, best_effort: Iterable[str]) -> Resources:
+    """Take away, or refuse, what the batch system behind a CE cannot reserve.
+
+    Raises:
+        UnsupportedError: Nobody allowed to ignore it.
+    """
+    systems = read_batch_systems(await client.resource())
+    if systems != {"fork"}:
+        return resources
+    return check_resources("ARC without a batch system", resources, {"cores", "walltime"}, best_effort)
 
 
 async def capacity_of(client: ArcClient, preferred: str | None) -> Capacity:

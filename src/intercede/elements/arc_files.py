@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch_one", "packed", "read_piece", "read_record_of"]
 
 _BLOCK = tarfile.BLOCKSIZE
-_FIRST, _NEXT = 64 * 1024, 1024 * 1024
+_WINDOW = 64 * 1024
 _SMALL = 1024 * 1024
 _LONG = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 _KINDS = {
@@ -62,7 +62,6 @@ class Archive:
         self._native = native
         self._path = path
         self._at = 0
-        self._window = _FIRST
         self._have = b""
 
     async def members(self) -> AsyncGenerator[tuple[tarfile.TarInfo, bytes, int]]:
@@ -98,7 +97,7 @@ class Archive:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
             raise ParseError(self._path, f"the archive is broken: {error}", "Try again.") from None
-        if info.size < 0 or (info.type in _LONG and info.size > _FIRST):
+        if info.size < 0 or (info.type in _LONG and info.size > _WINDOW):
             raise ParseError(self._path, "the archive is broken")
         return info
 
@@ -124,9 +123,8 @@ class Archive:
     async def _take(self, count: int) -> bytes:
         if len(self._have) < count:
             begin = self._at + len(self._have)
-            wanted = max(self._window, count - len(self._have))
+            wanted = max(_WINDOW, count - len(self._have))
             self._have += await self._client.read(self._native, self._path, offset=begin, limit=wanted)
-            self._window = _NEXT
         data, self._have = self._have[:count], self._have[count:]
         self._at += len(data)
         if len(data) < count and data:
@@ -161,11 +159,8 @@ async def _chosen(client: ArcClient, native: str, job: Gathering, limits: Limits
     async for info, headers, _ in archive.members():
         inner = info.name.removeprefix("./").split("/", 3)
         kind = _KINDS.get(info.type)
-        if (
-            len(inner) < 4
-            or kind is None
-            or (inner[3] not in {"stdout", "stderr"} and not inner[3].startswith("work/"))
-        ):
+        name = inner[-1] if len(inner) == 4 else ""
+        if kind is None or (name not in {"stdout", "stderr"} and not name.startswith("work/")):
             continue
         if kind in "fdl":
             if count + 1 > limits.output_files:

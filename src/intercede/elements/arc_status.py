@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, Reason
-from intercede.arc.documents import moment, read_pairs
+from intercede.arc.documents import moment, read_batch_systems, read_pairs
 from intercede.arc.states import STATES, read_failure, state_of
 from intercede.elements.arc_book import each
 from intercede.elements.arc_files import read_record_of
@@ -54,7 +54,7 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
     await book.read(client, [ref.native for ref in wanted])
     live = await _live(client, wanted)
     within = [native for native, word in live.items() if word == "RUNNING"]
-    detail = {native: said.state for native, said in (await client.status(within)).items() if said.is_good}
+    detail = await _detail(client, book, within)
     waiting = await book.waits_for_files(client, live, live)
     ended = []
     for ref in wanted:
@@ -72,6 +72,17 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
         if record is not None:
             answer.records[ref.submission, ref.copy_index] = record
     return answer
+
+
+async def _detail(client: ArcClient, book: Book, natives: list[str]) -> dict[str, str]:
+    """What jobs in the batch system do there, as far as is known; in none, nothing ever waits."""
+    if not natives:
+        return {}
+    if book.batch_systems is None:
+        book.batch_systems = read_batch_systems(await client.resource())
+    if book.batch_systems == {"fork"}:
+        return dict.fromkeys(natives, "RUNNING")
+    return {native: said.state for native, said in (await client.status(natives)).items() if said.is_good}
 
 
 async def _live(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:

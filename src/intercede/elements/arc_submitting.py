@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from intercede.answers import Submission
 from intercede.arc.adl import write_adl
 from intercede.arc.job import IN, JOB_SHELL, Label, activity
 from intercede.elements.arc_book import Known, each
+from intercede.elements.arc_capacity import check_site
 from intercede.elements.arc_files import packed
 from intercede.elements.sandbox import Sandbox, collect_inputs, secret_files
 from intercede.elements.submitting import copies_of, new_tag
@@ -172,7 +173,7 @@ def begin(
     }
     if description.resources.walltime:
         texts["walltime"] = b"%d\n" % int(description.resources.walltime.total_seconds())
-    lines = jobfile.copies_text(wanted).splitlines(keepends=True)
+    lines = [line + b"\n" for line in jobfile.copies_text(wanted).split(b"\n")[:-1]]
     secrets: list[list[tuple[str, bytes]]] = [[] for _ in wanted]
     for path, data in secret_files(description, wanted):
         secrets[int(path.split("/")[1])].append((path, data))
@@ -180,21 +181,27 @@ def begin(
     return Order(labels, plan, {k: v for k, v in texts.items() if v}, lines, secrets, inputs, tag is None)
 
 
-async def submit(client: ArcClient, book: Book, order: Order, delegation: str | None, width: int) -> Submission:
+async def submit(
+    book: Book, order: Order, delegation: str | None, settings: ResourceSettings, client: ArcClient
+) -> Submission:
     """Send a submission; see `ArcElement.submit`.
 
     Args:
-        client: The server.
-        book: What is known of its jobs.
+        book: What is known of the CE's jobs.
         order: What is sent.
         delegation: The identifier of the delegated credential.
-        width: How many requests at once.
+        settings: Of the resource.
+        client: The CE.
     """
-    first = order.labels[0]
+    first, resources = order.labels[0], order.plan.resources
+    if resources.memory is not None or resources.nodes > 1:
+        allowed = settings.best_effort | resources.best_effort
+        order = replace(order, plan=replace(order.plan, resources=await check_site(client, resources, allowed)))
     known = None if order.is_new else await book.submission(client, first.tag)
     if known is not None and (known.label.digest, known.label.copies) != (first.digest, first.copies):
         said = "it was used here for another description or other copies"
         raise TagConflict(f"tag {first.tag}", said, "Choose another tag; nothing was queued.")
+    width = settings.politeness.concurrent
     sending = _Sending(client, book, order, delegation, width, known or Known(first))
     return await sending.all()
 
@@ -272,12 +279,8 @@ class _Sending:
         errors = [each for each in results if isinstance(each, IntercedeError)]
         if self._unknown is not None:
             lack = len(known.waiting)
-            said = (
-                f"{lack} jobs have not got their files: {self._unknown}"
-                if lack
-                else f"the answer was lost: {self._unknown}"
-            )
-            raise SubmissionUnknown(labels[0].tag, said, refs=refs)
+            what = f"{lack} jobs have not got their files" if lack else "the answer was lost"
+            raise SubmissionUnknown(labels[0].tag, f"{what}: {self._unknown}", refs=refs)
         if errors and not refs:
             raise errors[0]
         for error in errors:
