@@ -3,7 +3,8 @@
 Each plain stack of the testbed's manifest is a place. A run takes those that are run every day; another one is there
 when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
 `INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
-of the machine that it runs on: `test_inside.py` does so inside the containers.
+of the machine that it runs on: `test_inside.py` does so inside the containers. Some places have a part of the suite,
+unless INTERCEDE_CONTRACT_WHOLE is set.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import inspect
 import os
 import secrets
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,12 +25,11 @@ from intercede.schedulers.htcondor import HTCondor
 from intercede.schedulers.oar import OAR
 from intercede.schedulers.process import Process
 from intercede.schedulers.slurm import Slurm
-from intercede.steps import Completed
 from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
 from intercede.testing.ssh_server import SSHServer, ssh_server
 from testbed.manifest import DEFAULT, load_manifest
-from tests.arc.conftest import credential, proxy
+from tests.contract import arc_place
 from tools.cells import load_cells
 
 if TYPE_CHECKING:
@@ -54,22 +53,6 @@ SYSTEMS: Mapping[str, tuple[type, Sequence[str]]] = {
 # What its plain stacks may be made to hang by; while one does, nobody else is at that place
 FROZEN = {"htcondor": "condor_schedd"}
 CELLS = load_cells()
-# CEs are reached without SSH, and it matters who one is: places by the stack, and what its user shows
-ON_ARC = (
-    "apart",
-    "told",
-    "reserves:cores",
-    "reserves:walltime",
-    "reason:EXIT_CODE",
-    "reason:SIGNAL",
-    "reason:WALLTIME",
-)
-GRID = {
-    "arc-6.17": ("arc-6.17", "certificate"),
-    "arc-7.0": ("arc-7.0", "certificate"),
-    "arc-7.2": ("arc-7.2", "proxy"),
-    "arc-7.2-token": ("arc-7.2", "token"),
-}
 # Every version that the testbed has: a line of its manifest makes a place
 VERSIONS = {
     f"ssh-{stack.name}": stack
@@ -89,7 +72,7 @@ PLACES: dict[str, frozenset[str]] = {
 for _name, _stack in VERSIONS.items():
     _scheduler, _has = SYSTEMS[_stack.system]
     PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *(["freeze"] if _stack.system in FROZEN else []), *_has)}
-PLACES |= {_name: frozenset(ON_ARC) for _name in GRID}
+PLACES |= dict.fromkeys(arc_place.PLACES, arc_place.TRAITS)
 PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
     "sshd-process": DEFAULT,
@@ -99,7 +82,7 @@ CONTAINED = {
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
 } | {name: stack.name for name, stack in VERSIONS.items()}
-CONTAINED |= {name: stack for name, (stack, _) in GRID.items()}
+CONTAINED |= arc_place.PLACES
 INSIDE = {f"local-{name}" for name in SYSTEMS}
 # Where test_inside.py runs the suite
 CONTAINERS = {f"inside-{stack.name}": stack.name for stack in load_manifest().values() if stack.inside}
@@ -111,9 +94,8 @@ ONLY = {
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
-    # what depends on who one is
-    "arc-7.2-token": {"TestLife", "TestCancel", "TestSecrets"},
-    # what does not go through the transport alone
+    **{name: arc_place.OTHERS for name, stack in arc_place.PLACES.items() if name != stack},
+    # what does not go through the transport alone; the versions that are not run every day have all of it
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
@@ -167,8 +149,6 @@ HTCONDOR: Mapping[str, Any] = {
     "reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")",
     "areas": f"/home/alice/areas-{secrets.token_hex(3)}",
 }
-# nobody listens there, and A-REX tries again for minutes
-ARC: Mapping[str, Any] = {"native_wait": {"arc": ("input:never=http://127.0.0.1:9/never",)}, "many": 20}
 BATCH: Mapping[str, Mapping[str, Any]] = {
     "slurm": SLURM,
     "gridengine": GRIDENGINE,
@@ -208,7 +188,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_turn)
     for item in list(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("place")  # ty: ignore[missing-attribute]
-        wanted = ONLY.get(name)
+        wanted = None if "INTERCEDE_CONTRACT_WHOLE" in os.environ else ONLY.get(name)
         if wanted is not None and item.parent is not None and item.parent.name not in wanted:
             items.remove(item)
             config.hook.pytest_deselected(items=[item])
@@ -216,7 +196,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("testbed")
             item.extra_keyword_matches.add(CONTAINED[name])
         if _freezes(item):
-            item.add_marker(pytest.mark.timeout(400))
+            # they wait for their turn, see `alone`
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 def _freezes(item: pytest.Item) -> bool:
@@ -238,8 +219,12 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(autouse=True)
 def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No worker is at a place while another one has its daemon frozen: what it misses is told it a minute later."""
-    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("place")
+    """No worker is at a place while another one has its daemon frozen: what it misses is told it a minute later.
+
+    Nor is the suite inside of the container.
+    """
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    name = params.get("place") or f"ssh-{params.get('container')}"
     if "freeze" not in PLACES.get(name, ()):
         yield
         return
@@ -270,8 +255,8 @@ def place(
     """The place of that name."""
     name = request.param
     with contextlib.ExitStack() as stack:
-        if name in GRID:
-            yield grid(name, stack_factory(CONTAINED[name]), tmp_path_factory.mktemp(name))
+        if name in arc_place.PLACES:
+            yield arc_place.at_arc(name, stack_factory(CONTAINED[name]), tmp_path_factory.mktemp(name))
         elif name in CONTAINED:
             yield contained(name, stack_factory(CONTAINED[name]))
         elif name == "ssh-process":
@@ -310,37 +295,6 @@ def contained(name: str, stack: Stack) -> Place:
             daemon.thaw()
 
     return Place(name, PLACES[name], settings, base, frozen=frozen, **extras)
-
-
-def grid(name: str, stack: Stack, directory: Path) -> Place:
-    """A CE in a container, where alice shows what the place is for."""
-    shows = GRID[name][1]
-    kind, secret = {
-        "certificate": ("proxy", lambda: credential(stack, "alice")),
-        "proxy": ("proxy", lambda: proxy(stack, "alice", timedelta(hours=12))),
-        "token": ("token", (stack.given / "token-alice").read_bytes),
-    }[shows]
-    path = directory / kind
-    path.touch(0o600)
-    path.write_bytes(secret())
-    # the server maps both to one account; they are two owners to it
-    settings = {
-        "id": f"{stack.url()}/{shows}", "scheduler": "arc",
-        "endpoint": {"host": stack.host, "port": stack.port, "ca": str(stack.given / "certificates")},
-    }  # fmt: skip
-
-    async def shell(argv: Sequence[str], stdin: bytes) -> Completed:
-        # jobs have that umask of A-REX
-        words = ("sh", "-c", 'umask 077; exec "$@"', "sh", *argv)
-        done = await asyncio.to_thread(stack.exec, words, user="alice", input=stdin, check=False, timeout=100)
-        return Completed(done.returncode, done.stdout, done.stderr)
-
-    async def holding(value: bytes) -> str:
-        find = 'grep -rlF -f - /var/spool/arc /tmp | while IFS= read -r f; do stat -c "%a %n" "$f"; done'
-        return (await asyncio.to_thread(stack.exec, ("sh", "-c", find), input=value, check=False)).stdout.decode()
-
-    base = f"/home/alice/contract-{secrets.token_hex(3)}"
-    return Place(name, PLACES[name], settings, base, files={kind: str(path)}, shell=shell, holding=holding, **ARC)
 
 
 def way_to(server: SSHServer) -> dict[str, Any]:

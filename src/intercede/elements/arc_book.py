@@ -120,6 +120,7 @@ class Book:
         self._labels: dict[str, Label | None] = {}
         self._names: dict[str, str] = {}
         self._arrived: set[str] = set()
+        self._gone: set[str] = set()
 
     def learn(self, native: str, label: Label) -> None:
         """Note a job that we made."""
@@ -129,9 +130,17 @@ class Book:
         """Note that a job has its files."""
         self._arrived.add(native)
 
+    def forget(self, natives: Iterable[str]) -> None:
+        """Note jobs that were purged; the server may still show them for a while."""
+        self._gone.update(natives)
+
+    def is_gone(self, native: str) -> bool:
+        """Whether we have purged a job."""
+        return native in self._gone
+
     def label(self, native: str) -> Label | None:
         """The label of a job, if it was read and the job is one of ours."""
-        found = self._labels.get(native)
+        found = self._labels.get(native) if native not in self._gone else None
         return found if found is not None and found.resource == self._resource else None
 
     def is_of(self, ref: JobRef) -> bool:
@@ -153,15 +162,12 @@ class Book:
         """Give the label of the job that a reference names.
 
         Raises:
-            NotFound: The server has no such job, or it is none of ours.
-            InvalidReference: It is that of another copy.
+            NotFound: The server has no such job, or it is another one.
         """
         await self.read(client, [ref.native])
         label = self.label(ref.native)
-        if label is None:
+        if label is None or not self.is_of(ref):
             raise NotFound(f"{ref}", "the CE keeps nothing of it", "It was purged, or never there.")
-        if not self.is_of(ref):
-            raise InvalidReference(f"job reference {ref}", "the job of that number is another one", "Was it changed?")
         return label
 
     async def waits_for_files(self, client: ArcClient, live: Mapping[str, str], natives: Iterable[str]) -> set[str]:
@@ -193,8 +199,8 @@ class Book:
         await self.read(client, await self._candidates(client, live, tag))
         ours: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
         for native in live:
-            label = self.label(native)
-            if label is not None and tag in {None, label.tag}:
+            label = self._labels.get(native)
+            if label is not None and label.resource == self._resource and tag in {None, label.tag}:
                 ours[label.tag][label.copy].append(native)
         known = await each(lambda copies: self._known(client, live, copies), ours.values())
         return {one.label.tag: one for one in known}
@@ -222,9 +228,7 @@ class Book:
             found.spare += [native for native in natives if native != chosen]
             if chosen in waiting:
                 found.waiting.add(copy)
-            label = self.label(chosen)
-            if label is not None:
-                found.keys[copy] = label.key
+            found.keys[copy] = self._labels[chosen].key  # ty: ignore[unresolved-attribute] # as above
         for copy, (native, key) in (await _read_purged(client, found.anchor[1])).items():
             found.purged[copy] = native
             found.keys.setdefault(copy, key)

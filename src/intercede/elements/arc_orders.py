@@ -31,7 +31,7 @@ async def _ours(client: ArcClient, book: Book, refs: Sequence[JobRef]) -> tuple[
     answers: Answers = {}
     for ref in refs:
         if book.label(ref.native) is None:
-            answers[ref] = Outcome.NOT_NEEDED
+            answers[ref] = Outcome.NOT_NEEDED  # it was purged, or never there
         elif not book.is_of(ref):
             asked = f"job reference {ref}"
             answers[ref] = InvalidReference(asked, "the job of that number is another one", "Was it changed?")
@@ -76,7 +76,7 @@ async def renew(
         await each(one, fresh)
         live = await client.jobs()
     for ref in begun:
-        over = state_of(live.get(ref.native, "None")) is not JobState.RUNNING
+        over = ref.native not in live or state_of(live[ref.native]).is_final
         answers[ref] = Outcome.NOT_NEEDED if over or not secrets else _late(ref)
     for ref in fresh:
         done = live.get(ref.native) in _BEFORE and secrets
@@ -123,6 +123,7 @@ async def _purge(client: ArcClient, book: Book, known: Known, refs: Iterable[Job
     if not copies:
         return answers
     await book.write_purged(client, known, copies)
+    book.forget(known.natives[copy] for copy in copies)
     first, anchor = known.anchor
     gone = [known.natives[copy] for copy in copies if copy != first]
     for native, answer in (await client.clean([*gone, *known.spare])).items():

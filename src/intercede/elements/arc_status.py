@@ -48,7 +48,8 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
         settled: Those of which all is known.
     """
     answer = StatusAnswer()
-    wanted = [ref for ref in refs if ref not in settled]
+    answer.purged = {(ref.submission, ref.copy_index) for ref in refs if book.is_gone(ref.native)}
+    wanted = [ref for ref in refs if ref not in settled and not book.is_gone(ref.native)]
     if not wanted:
         return answer
     await book.read(client, [ref.native for ref in wanted])
