@@ -6,6 +6,7 @@ Stand-ins for its commands print the recordings; the functions run in a real she
 from __future__ import annotations
 
 import re
+import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from intercede.model import JobDescription, JobRef, Resources
 from intercede.schedulers.htcondor import AGAIN, LATE, HTCondor
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed, replay
-from tests.unit.stand_ins import TRANSCRIPTS, Shell, calls, part, said, shell_with
+from tests.unit.stand_ins import SHELL, TRANSCRIPTS, Shell, calls, part, said, shell_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +146,18 @@ def test_cancel_of_every_other_of_many(shell: Shell, tmp_path: Path) -> None:
     assert all(order.endswith(")>") for order in orders)
 
 
+def test_of_a_submission_the_numbers_alone_are_kept(tmp_path: Path) -> None:
+    """Warnings on stderr come with exit 0; of a failure all is kept."""
+    (tmp_path / "t" / "log").mkdir(parents=True)
+    (tmp_path / "t" / "size").write_text("2 2\n")
+    for code, kept in ((0, "7.0 - 7.1\n"), (1, "7.0 - 7.1\nWARNING: one\n")):
+        stand_in = f"condor_submit() {{ echo 7.0 - 7.1; echo WARNING: one >&2; return {code}; }}"
+        program = f"{HT.shell}\n{stand_in}\nic_submit {tmp_path}/t ic-t 0 2 'request_cpus = 1'\n"
+        done = subprocess.run([SHELL, "-c", program], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (code, kept, "")
+    assert "request_cpus = 1\nqueue copy, own from (\n0 \n1 \n)\n" in (tmp_path / "t" / "submit.0").read_text()
+
+
 def test_cancel_of_what_is_not_there(shell: Shell) -> None:
     done = shell("ic_cancel ic-rec rec 0 7 0", condor_q="history_nothing", condor_rm="rm_nothing")
     assert (done.returncode, done.stdout) == (0, "")
@@ -221,6 +234,10 @@ def row(status: int, **fields: object) -> Observation:
     names = "name hold subcode host queued started executing completed entered signalled code number starts why".split()
     values = [str(fields.get(name, "undefined")) for name in names]
     return HT.read_history("|".join(["7.0", str(status), *values]))["7.0"]
+
+
+def test_a_job_without_a_name_is_not_ours() -> None:
+    assert (row(4, code=0).name, row(4, code=0, name="ic-t").name) == ("?", "ic-t")
 
 
 def test_what_is_said_of_other_rows() -> None:

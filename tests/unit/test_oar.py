@@ -188,7 +188,7 @@ def test_what_oardel_cannot_do_is_said(shell: Shell) -> None:
 
 
 def test_a_launch_that_failed_is_not_the_end_until_oar_has_looked_at_it() -> None:
-    row = "5.1|Error|ic-t|default|n1|1795616340|0|1795616346|||SWITCH_INTO_ERROR_STATE,NO,x;PROLOGUE_ERROR,{},no luck"
+    row = "5.1|Error|ic-t|default|n1|1795616340|0|1795616346||SWITCH_INTO_ERROR_STATE,NO,x;PROLOGUE_ERROR,{},no luck"
     (waits,) = SCHEDULER.read_history(row.format("YES")).values()
     assert (waits.state, waits.ended) == (JobState.QUEUED, None)
     (over,) = SCHEDULER.read_history(row.format("NO")).values()
@@ -197,14 +197,14 @@ def test_a_launch_that_failed_is_not_the_end_until_oar_has_looked_at_it() -> Non
 
 
 def test_codes_that_stand_for_others_or_are_not_told() -> None:
-    row = "5.1|Terminated|ic-t|default|n1|1795616340|1795616341|1795616346|7200|{}|SWITCH_INTO_TERMINATE_STATE,NO,x"
+    row = "5.1|Terminated|ic-t|default|n1|1795616340|1795616341|1795616346|{}|SWITCH_INTO_TERMINATE_STATE,NO,x"
     for code in ("", str(98 << 8)):
         (seen,) = SCHEDULER.read_history(row.format(code)).values()
         assert (seen.state, seen.exit_code, seen.by_itself) == (JobState.FAILED, None, True)
 
 
 def test_states_that_nobody_knows() -> None:
-    (seen,) = SCHEDULER.read_queue("5.1|Sleeping|ic-t|default|n1|1795616340|0|0|||").values()
+    (seen,) = SCHEDULER.read_queue("5.1|Sleeping|ic-t|default|n1|1795616340|0|0||").values()
     assert (seen.word, seen.state) == ("Sleeping", JobState.UNKNOWN)
 
 
@@ -218,15 +218,26 @@ def test_states_that_nobody_knows() -> None:
     ],
     ids=["never started", "the same job again", "the same job after its end", "a job of another array"],
 )
-def test_who_may_start_a_copy_again(tmp_path: Path, record: str, said: str) -> None:
+@pytest.mark.parametrize("requeue", [False, True])
+def test_who_may_start_a_copy_again(tmp_path: Path, record: str, said: str, requeue: bool) -> None:
     (tmp_path / "c" / "5").mkdir(parents=True)
     (tmp_path / "log").mkdir()
     if record:
         (tmp_path / "c" / "5" / "record").write_text(f"{record}\n")
+    if requeue:
+        (tmp_path / "requeue").write_text("1\n")
     line = f'ic_identify "{tmp_path}" 5 ic-1-1; ic_again; echo "$ic_index $ic_native $ic_attempt $?"'
     given = {"PATH": "/usr/bin:/bin", "OAR_ARRAY_ID": "7", "OAR_ARRAY_INDEX": "1"}
-    subprocess.run([SHELL, "-c", f"{SCHEDULER.job_shell}\n{line}"], env=given, check=True)
-    assert (tmp_path / "log" / "5.0").read_text() == f"{said}\n"
+    done = subprocess.run([SHELL, "-c", f"{SCHEDULER.job_shell}\n{line}"], env=given, check=False)
+    # of a start that has no end, nobody knows whether it is over
+    refused = record.startswith("v1 2") and not requeue
+    said = "OAR started this job again, which it was not to do" if refused else said
+    assert (done.returncode, (tmp_path / "log" / "5.0").read_text()) == (75 if refused else 0, f"{said}\n")
+
+
+def test_a_job_without_a_name_is_not_ours() -> None:
+    (seen,) = SCHEDULER.read_history("5.1|Terminated||default|n1|1795616340|1795616341|1795616346|0|").values()
+    assert seen.name == "?"
 
 
 def test_words() -> None:

@@ -198,11 +198,13 @@ class Book:
     async def _of(self, client: ArcClient, live: Mapping[str, str], tag: str | None = None) -> dict[str, Known]:
         await self.read(client, await self._candidates(client, live, tag))
         ours: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        first: dict[str, Label] = {}
         for native in live:
             label = self._labels.get(native)
             if label is not None and label.resource == self._resource and tag in {None, label.tag}:
                 ours[label.tag][label.copy].append(native)
-        known = await each(lambda copies: self._known(client, live, copies), ours.values())
+                first.setdefault(label.tag, label)
+        known = await each(lambda tag: self._known(client, live, first[tag], ours[tag]), first)
         return {one.label.tag: one for one in known}
 
     async def _candidates(self, client: ArcClient, live: Mapping[str, str], tag: str | None) -> list[str]:
@@ -218,17 +220,20 @@ class Book:
 
         return [native for native in live if native not in self._names or may_be(self._names[native])]
 
-    async def _known(self, client: ArcClient, live: Mapping[str, str], copies: Mapping[int, list[str]]) -> Known:
+    async def _known(
+        self, client: ArcClient, live: Mapping[str, str], label: Label, copies: Mapping[int, list[str]]
+    ) -> Known:
         every = [native for natives in copies.values() for native in natives]
         waiting = await self.waits_for_files(client, live, every)
-        found = Known(self._labels[every[0]])  # ty: ignore[invalid-argument-type] # it has one, or were not here
+        found = Known(label)
         for copy, natives in copies.items():
             chosen = await self._chosen(client, live, natives, waiting)
             found.natives[copy] = chosen
             found.spare += [native for native in natives if native != chosen]
             if chosen in waiting:
                 found.waiting.add(copy)
-            found.keys[copy] = self._labels[chosen].key  # ty: ignore[unresolved-attribute] # as above
+            if (known := self._labels.get(chosen)) is not None:
+                found.keys[copy] = known.key
         for copy, (native, key) in (await _read_purged(client, found.anchor[1])).items():
             found.purged[copy] = native
             found.keys.setdefault(copy, key)

@@ -46,7 +46,11 @@ def packed(sandbox: Sandbox) -> bytes | AsyncIterator[bytes]:
 
 async def _pieces(sandbox: Sandbox) -> AsyncIterator[bytes]:
     stream = iter(sandbox)
-    while piece := await asyncio.to_thread(next, stream, b""):
+
+    def following() -> bytes:
+        return next(stream, b"")
+
+    while piece := await asyncio.to_thread(following):
         yield piece
 
 

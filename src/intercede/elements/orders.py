@@ -125,7 +125,7 @@ class Orders:
 
 def _renewed(ref: JobRef, seen: bool | None) -> Outcome | IntercedeError:
     if seen is False:
-        said = "it has started, and its node has the files that it started with"
+        said = "it is not known to wait: where it has started, its node keeps the files that it started with"
         return CommandError(f"renew of {ref}", said, "Give the job secrets that last as long as it does.")
     return Outcome.NOT_NEEDED if seen is None else Outcome.DONE
 

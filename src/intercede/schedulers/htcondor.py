@@ -81,6 +81,7 @@ def _seen(rest: str) -> Observation:
     if len(fields) != len(_Row._fields):
         raise ParseError("condor_q", f"{len(fields)} columns in {rest!r}", text=rest)
     row = _Row(*fields)
+    row = row._replace(name=row.name or "?")  # one without is somebody else's
     if row.status not in STATES:
         log.warning("condor_q or condor_history says a state that this release does not know: %r", row.status)
         return Observation(row.status, JobState.UNKNOWN, detail=f"HTCondor says JobStatus {row.status}", name=row.name)
@@ -214,7 +215,7 @@ class HTCondor:
             cores += _number(total) or 0
             if kind == "Partitionable" or state == "Unclaimed":
                 free += _number(left) or 0
-        ours, everybody = _totals(totals.text, me.text.strip()), _totals(totals.text, "")
+        ours, everybody = _totals(totals.text, me.text.strip() or "?"), _totals(totals.text, "")
         return Capacity((
             QueueInfo(
                 "pool", is_default=True, accepting=cores > 0, cores=cores, free_cores=free, waiting=everybody[0],

@@ -4,7 +4,7 @@
 ic_ended='^4$'
 ic_limit() { condor_config_val MAX_JOBS_PER_SUBMISSION 2>/dev/null; }
 # What tells our submission from any other of that name: its directory, and when that was made.
-ic_stamp() { printf '%s-%s\n' "$(printf '%s' "$1" | cksum | tr ' ' -)" "$(date -r "$1/size" +%s)"; }
+ic_stamp() { ic_made=$(date -r "$1/size" +%s) && printf '%s-%s\n' "$(printf '%s' "$1" | cksum | tr ' ' -)" "$ic_made"; }
 ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
   ic_d=$1 ic_n=$2 ic_f=$3 ic_c=$4
   shift 4
@@ -30,7 +30,9 @@ ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
       ic_i=$((ic_i + 1))
     done
     echo ')'
-  } >"submit.$ic_f" && condor_submit -terse "submit.$ic_f"
+  } >"submit.$ic_f" || return
+  # of what was queued the numbers alone are kept: there may be warnings besides
+  condor_submit -terse "submit.$ic_f" 2>"log/$ic_f.submit" || { ic_code=$?; cat "log/$ic_f.submit"; return "$ic_code"; }
 }
 # Whether an answer of condor_submit means for certain that nothing was queued: all of a cluster is one transaction.
 ic_refused() {
@@ -84,7 +86,7 @@ ic_named() {
 # for each thousand ranges, since a word may be no longer than 128 KiB. Empty if the queue does not have them (any more).
 ic_ours() {
   ic_which=
-  ic_got=$(condor_q "$2" -af IntercedeName 2>&1) || { printf '%s\n' "$ic_got"; return 1; }
+  ic_got=$(condor_q "$2" -af IntercedeName) || return 1
   [ -n "$ic_got" ] || return 0
   if printf '%s\n' "$ic_got" | grep -qvxF -e "$1"; then
     echo "the job of that number is not $1"
@@ -112,7 +114,7 @@ ic_release() { # NAME CLUSTER RANGES
   [ -z "$ic_which" ] || ic_tell condor_release ' && JobStatus == 5'
 }
 # TAG: whether files may be put into its directories
-ic_safe() { present "$1" && [ ! -L "$1/back" ] && [ ! -L "$1/c" ] && [ ! -L "$1/secrets" ] && [ ! -L .new ]; }
+ic_safe() { present "$1" && [ ! -L "$1/back" ] && [ ! -L "$1/one" ] && [ ! -L "$1/c" ] && [ ! -L "$1/secrets" ] && [ ! -L .new ]; }
 ic_arrive() {
   ic_tmp=.new/$ic_nonce.back
   for ic_copy in $ic_jobs; do
@@ -164,6 +166,7 @@ ic_glimpse() { # ID HOME NAME
   ic_id=$1 ic_home=$2 ic_name=$3 ic_file=.new/$ic_nonce.$3
   if [ "$3" = stderr ]; then set -- -no-stdout -stderr; else set --; fi
   condor_tail -maxbytes "$ic_most" "$@" "$ic_id" >"$ic_file" </dev/null && [ "$(wc -c <"$ic_file")" -lt "$ic_most" ] &&
-    [ ! -L "$ic_home" ] && [ ! -f "$ic_home/record" ] && mkdir -p "$ic_home" && mv -f "$ic_file" "$ic_home/$ic_name" ||
-    rm -f "$ic_file"
+    [ ! -L "$ic_home" ] && mkdir -p "$ic_home" &&
+    # whoever puts the whole of it in place meanwhile moves this directory away, and us with it
+    (cd "$ic_home" && [ ! -f record ] && mv -f "$ic_store/$ic_file" "$ic_name") || rm -f "$ic_file"
 }

@@ -85,18 +85,18 @@ _WAITING = frozenset(word for word, (state, _) in STATES.items() if state in {Jo
 
 
 def _seen(row: str) -> Observation:
-    """Read `|STATE|NAME|QUEUE|NODE|SUBMITTED|STARTED|ENDED|WALLTIME|EXIT|EVENTS`."""
+    """Read `|STATE|NAME|QUEUE|NODE|SUBMITTED|STARTED|ENDED|EXIT|EVENTS`."""
     fields = row.split("|")[1:]
-    if len(fields) != 10:
+    if len(fields) != 9:
         raise ParseError("oarstat", f"{len(fields)} columns in {row!r}", text=row)
-    word, name, queue, node, submitted, started, ended, _walltime, code, events = fields
+    word, name, queue, node, submitted, started, ended, code, events = fields
     known = STATES.get(word)
     if known is None:
         log.warning("oarstat says a state that this release does not know: %r", word)
     state, detail = known or (JobState.UNKNOWN, f"OAR says {word!r}")
     seen = Observation(
         word, state, None, None, None, detail, node or None, queue or None, _when(submitted), _when(started),
-        _when(ended) if state.is_final else None, None, name,
+        _when(ended) if state.is_final else None, None, name or "?",
     )  # fmt: skip
     if word == "Terminated":
         return _terminated(seen, code)

@@ -38,8 +38,8 @@ ic_refused() {
   return 1
 }
 ic_unsent() { return 1; }
-# OPTIONS SQL: the jobs that the condition picks, a line `ARRAY.INDEX|STATE|NAME|QUEUE|NODE|SUBMITTED|STARTED|ENDED|WALLTIME|
-# EXIT|EVENTS` each; of those that were submitted again, which keep array and index, the last. No job is no output at all,
+# OPTIONS SQL: the jobs that the condition picks, a line `ARRAY.INDEX|STATE|NAME|QUEUE|NODE|SUBMITTED|STARTED|ENDED|EXIT|
+# EVENTS` each; of those that were submitted again, which keep array and index, the last. No job is no output at all,
 # not `{}`.
 ic_ask() {
   ic_got=$(oarstat -J "$@" 2>&1) || { printf '%s\n' "$ic_got"; return 1; }
@@ -64,7 +64,7 @@ ic_ask() {
       if (v["Job_Id"] + 0 < last[id] + 0) next
       last[id] = v["Job_Id"]
       row[id] = "|" v["state"] "|" v["name"] "|" v["queue"] "|" v["node"] "|" v["submissionTime"] "|" v["startTime"] "|" \
-        v["stopTime"] "|" v["walltime"] "|" v["exit_code"] "|" events }
+        v["stopTime"] "|" v["exit_code"] "|" events }
     END { for (id in row) print id row[id] }'
 }
 # On stdin lines `ARRAY FROM TO`: conditions for as many jobs as one command takes, a line each
@@ -79,8 +79,8 @@ ic_where() {
 # NAME TAG: the number of our job of that name that was sent from that directory, since it is there: the same tag may be in
 # use in another work area, or have been in use in this one long ago. Five minutes are for clocks that differ.
 ic_named() {
-  ic_since=$(($(date -r "$2/size" +%s) - 300)) || return 1
-  ic_got=$(ic_ask --sql "job_name = '$1' AND job_user = '$(id -un)' AND submission_time >= $ic_since AND array_index = 1 \
+  ic_since=$(date -r "$2/size" +%s) || return 1
+  ic_got=$(ic_ask --sql "job_name = '$1' AND job_user = '$(id -un)' AND submission_time >= $((ic_since - 300)) AND array_index = 1 \
 AND command LIKE '% $(ic_mark "$ic_store/$2")'") || return 1
   [ -z "$ic_got" ] || printf '%s\n' "${ic_got%%.*}"
 }

@@ -9,7 +9,7 @@ if [ "$home" = "$tag" ]; then
     [ -d "$began" ] || continue
     first=${began##*/} first=${first%.began}
     [ -f "$tag/chunk/$first" ] || recover "$tag" "$first" ||
-      { [ "$abandon" = 0 ] || { mkdir "$tag/chunk/$first.abandoned" && : >"$began/abandoned"; } 2>/dev/null; }
+      { [ "$abandon" = 0 ] || { : >"$began/abandoned" && mkdir "$tag/chunk/$first.abandoned"; } 2>/dev/null; }
   done
 fi
 describe "$home"

@@ -45,7 +45,8 @@ def fragment(package: str, name: str) -> str:
 @cache
 def _text(name: str, shell: str) -> str:
     parts = [fragment("intercede.workarea", part) for part in _PARTS[name]]
-    # a question writes nothing, and one that is asked all the time does without the fork
+    # a question writes nothing (what HTCondor brought back comes under a mask of its own), and one that is asked all
+    # the time does without the fork
     first = ("prelude",) if name == "status" else ("prelude", "private")
     begin = [fragment("intercede.workarea", part) for part in first]
     return _lean("\n".join([*begin, shell, *parts]))

@@ -2,7 +2,8 @@
 enter
 while read -r tag ranges; do
   if present ".gone/$tag" && ! present "$tag"; then say purged "$tag" gone; continue; fi
-  present "$tag" && [ ! -L "$tag/c" ] && [ ! -L "$tag/secrets" ] && [ ! -L "$tag/log" ] || { say purged "$tag" nothing; continue; }
+  present "$tag" && [ ! -L "$tag/c" ] && [ ! -L "$tag/secrets" ] && [ ! -L "$tag/log" ] &&
+    [ ! -L "$tag/back" ] && [ ! -L "$tag/one" ] || { say purged "$tag" nothing; continue; }
   plain "$tag/size" && { plain "$tag/purged" || [ ! -e "$tag/purged" ]; } && read -r copies size <"$tag/size" ||
     { say purged "$tag" failed; echo "the records of $tag are not files of ours: remove $ic_store/$tag by hand"; continue; }
   printf '%s\n' "$ranges" >>"$tag/purged"

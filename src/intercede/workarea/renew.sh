@@ -4,6 +4,9 @@ renewed=
 fresh=.new/$ic_nonce.$$
 ic_said=$(mkdir "$fresh" 2>&1 && tar -xof - -C "$fresh" 2>&1) || { rm -rf "$fresh"; give_up "$ic_said"; }
 [ -f "$fresh/whole" ] || { rm -rf "$fresh"; give_up "the stream of files was cut off"; }
+# what has ended meanwhile needs none
+ic_jobs=$(for file in "$fresh"/*/*/; do rest=${file#"$fresh"/} rest=${rest%/}; printf '/dev/null/%s %s\n' "${rest%%/*}" "${rest#*/}"; done)
+ic_arrive
 for file in "$fresh"/*/*/* "$fresh"/*/*/.[!.]* "$fresh"/*/*/..?*; do
   [ -f "$file" ] || continue
   rest=${file#"$fresh"/} name=${file##*/}
