@@ -94,10 +94,7 @@ ONLY = {
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
-<<<<<<< HEAD
     **{name: arc_place.OTHERS for name, stack in arc_place.PLACES.items() if name != stack},
-=======
->>>>>>> main
     # what does not go through the transport alone; the versions that are not run every day have all of it
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
