@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from intercede.arc.job import JOB_SHELL
 from intercede.urls import SCHEDULERS
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +33,7 @@ SKIPPED_FOLDERS = {".git", ".venv", "site", "node_modules"}
 def programs() -> dict[str, str]:
     """Join the fragments of the library: by name, all programs of the work area with one scheduler, and its runner."""
     areas = sorted((LIBRARY / "workarea").glob("*.sh"), key=lambda path: (path.stem != "prelude", path.stem))
-    texts = [path.read_text() for path in areas if path.stem != "runner"]
+    texts = [path.read_text() for path in areas if path.stem not in {"runner", "pack"}]
     runner = (LIBRARY / "workarea" / "runner.sh").read_text()
     found: dict[str, str] = {}
     for name, place in SCHEDULERS.items():
@@ -40,13 +41,14 @@ def programs() -> dict[str, str]:
         scheduler = getattr(importlib.import_module(module), kind)
         found[name] = "\n".join([texts[0], scheduler.shell, *texts[1:]])
         found[f"{name}_job"] = "\n".join([scheduler.job_shell, runner])
+    found["arc_job"] = "\n".join([JOB_SHELL, runner])
     return found
 
 
 def single_files() -> dict[str, list[Path]]:
     """Find the scripts that run as they are, by dialect."""
     found: dict[str, list[Path]] = {"sh": [], "bash": []}
-    joined = {path for folder in ("workarea", "schedulers") for path in (LIBRARY / folder).glob("*.sh")}
+    joined = {path for folder in ("workarea", "schedulers", "arc") for path in (LIBRARY / folder).glob("*.sh")}
     alone = {path for path in joined if path.stem.partition("_")[2] not in {"", "job"}}
     for path in ROOT.rglob("*"):
         if SKIPPED_FOLDERS & set(path.relative_to(ROOT).parts) or not path.is_file() or path in joined - alone:

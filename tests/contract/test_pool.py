@@ -24,7 +24,7 @@ __all__ = ["ce", "early", "spot"]
 HELD = {"htcondor": ("hold = true",)}
 
 
-@needs("apart")
+@needs("apart", "submit-host")
 class TestPool:
     """Files go to a node that does not see the work area, and come back."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
+    from intercede.answers import Counters
     from intercede.arc.delegation import Holder
     from intercede.arc.http import Reply
 
@@ -49,6 +50,7 @@ class ArcClient:
         token: Gives the bearer token of a request, if there is one.
         connections: At most, at the same time.
         patience: Seconds that the server may be silent.
+        counters: What the server costs, counted on.
 
     Every method raises the errors of `intercede.arc.http.Session.ask`, and `ParseError` for an answer that makes no
     sense. Use it as an async context manager.
@@ -63,10 +65,13 @@ class ArcClient:
         token: Callable[[], Awaitable[str | None]] | None = None,
         connections: int = 8,
         patience: float = 120.0,
+        counters: Counters | None = None,
     ) -> None:
         self.name = f"{host}:{port}"
         base = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-        self._session = Session(f"{base}/arex/rest", tls, token=token, connections=connections, patience=patience)
+        self._session = Session(
+            f"{base}/arex/rest", tls, token=token, connections=connections, patience=patience, counters=counters
+        )
         self._version = ""
 
     async def __aenter__(self) -> ArcClient:
@@ -217,11 +222,25 @@ class ArcClient:
             skip = offset if answer.status == 200 else 0
             left = limit
             async for piece in answer.content.iter_chunked(PIECE):
+                self._session.counters.bytes_received += len(piece)
                 kept, skip = piece[skip:], max(0, skip - len(piece))
                 kept = kept if left is None else kept[:left]
                 left = None if left is None else left - len(kept)
                 if kept:
                     yield kept
+
+    async def size(self, ident: str, path: str) -> int:
+        """Say how many bytes a file in a job's session has.
+
+        Raises:
+            NotFound: There is no such file, or job.
+        """
+        asked = f"size of {path} of job {ident}"
+        reply = await self._ask("HEAD", _session_path(ident, path), asked)
+        told = reply.headers.get("content-length", "")
+        if not told.isdecimal():
+            raise ParseError(f"{self.name}: {asked}", "it does not say")
+        return int(told)
 
     async def write(self, ident: str, path: str, data: bytes | AsyncIterator[bytes]) -> None:
         """Upload a file into a job's session; its directories are made."""

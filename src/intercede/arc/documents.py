@@ -20,6 +20,7 @@ __all__ = [
     "many",
     "moment",
     "read_answers",
+    "read_batch_systems",
     "read_json",
     "read_listing",
     "read_pairs",
@@ -179,6 +180,13 @@ def read_queues(document: Mapping[str, Any]) -> list[QueueInfo]:
             if isinstance(share, dict) and (name := share.get("MappingQueue") or share.get("Name")):
                 found[name] = _queue(name, share, sum(cores) if cores else None)
     return list(found.values())
+
+
+def read_batch_systems(document: Mapping[str, Any]) -> set[str]:
+    """Say what is behind the CE, in its words, such as `fork` (plain processes) or `SLURM`; it may not say."""
+    services = _under(document, "ComputingService")
+    managers = [each for service in services for each in many(service.get("ComputingManager"))]
+    return {str(each["ProductName"]) for each in managers if isinstance(each, dict) and each.get("ProductName")}
 
 
 def _queue(name: str, share: Mapping[str, Any], cores: int | None) -> QueueInfo:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
+from intercede.answers import Counters
 from intercede.errors import (
     AuthenticationFailed,
     CommandError,
@@ -41,7 +42,7 @@ _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _EXPIRED = re.compile(r"certificate[_ ]expired", re.IGNORECASE)
 _ALERT = re.compile(r"(?:alert|ALERT)[_ ][A-Za-z_ ]+|tlsv1 alert [a-z ]+")
 # What each operation needs of a token that has scopes
-_SCOPES = {"GET": "compute.read", "PUT": "compute.modify", "DELETE": "compute.modify"}
+_SCOPES = {"GET": "compute.read", "HEAD": "compute.read", "PUT": "compute.modify", "DELETE": "compute.modify"}
 
 
 class _PromptSocket(socket.socket):
@@ -94,6 +95,7 @@ class Session:
         token: Gives the bearer token of a request, if there is one.
         connections: At most, at the same time.
         patience: Seconds that the server may be silent.
+        counters: What the server costs, counted on.
     """
 
     def __init__(
@@ -104,8 +106,10 @@ class Session:
         token: Callable[[], Awaitable[str | None]] | None = None,
         connections: int = 8,
         patience: float = 120.0,
+        counters: Counters | None = None,
     ) -> None:
         self._base = base
+        self.counters = counters or Counters()
         self._token = token
         self._tls = tls
         self._connections = connections
@@ -115,7 +119,7 @@ class Session:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=self._connections, ssl=self._tls, keepalive_timeout=IDLE, socket_factory=_prompt_socket
+                limit=self._connections, ssl=self._tls, keepalive_timeout=IDLE, socket_factory=self._socket
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -126,6 +130,10 @@ class Session:
                 auto_decompress=False,
             )
         return self._session
+
+    def _socket(self, address: Any) -> socket.socket:
+        self.counters.connections += 1
+        return _prompt_socket(address)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -146,7 +154,7 @@ class Session:
         """Send a request and read the whole answer.
 
         Args:
-            method: GET, POST, PUT, DELETE.
+            method: GET, HEAD, POST, PUT, DELETE.
             path: Below the base, quoted already.
             asked: What for, for a person.
             body: Bytes, or an async iterator of them.
@@ -162,7 +170,9 @@ class Session:
             ConnectionLost: It may have been done.
         """
         async with self.stream(method, path, asked=asked, body=body, headers=headers, scope=scope) as answer:
-            return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read())
+            data = await answer.read()
+            self.counters.bytes_received += len(data)
+            return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, data)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -183,6 +193,8 @@ class Session:
         token = await self._token() if self._token is not None else None
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
+        self.counters.commands += 1
+        self.counters.bytes_sent += len(body) if isinstance(body, bytes) else 0
         with _translated(asked):
             url = URL(self._base + path, encoded=True)
             async with self._opened().request(method, url, data=body, headers=sent, allow_redirects=False) as answer:

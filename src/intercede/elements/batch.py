@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +13,10 @@ from intercede.elements.following import Desk, Watchers
 from intercede.elements.logs import Logs
 from intercede.elements.orders import Orders
 from intercede.elements.reading import Reading
+from intercede.elements.shared import check_flat, own, sweep, twice
 from intercede.elements.submitting import Submitting
 from intercede.elements.verdict import Memory, settled
-from intercede.errors import ConnectionLost, IntercedeError, InvalidReference, NotFound
+from intercede.errors import IntercedeError, InvalidReference, NotFound
 from intercede.steps import drive
 from intercede.workarea.operations import Area
 
@@ -34,7 +34,6 @@ __all__ = ["BatchElement"]
 
 T = TypeVar("T")
 _REMEMBERED = 200_000
-log = logging.getLogger("intercede.elements")
 
 
 class BatchElement:
@@ -141,17 +140,7 @@ class BatchElement:
 
         A job that no source knows counts as ended if its submission is older than `lost_after` as well.
         """
-        now = datetime.now(UTC)
-        before, lost = now - older_than, now - self.settings.lost_after
-        infos = [each for each in await self.list() if each.submitted <= before and not each.purged and each.complete]
-        statuses = await self.status(ref for info in infos for ref in info.refs)
-        swept = []
-        for info in infos:
-            if all(_is_over(statuses[ref], forgotten=info.submitted < lost) for ref in info.refs):
-                outcomes = await self.purge(info.refs)
-                if not any(isinstance(each, Exception) for each in outcomes.values()):
-                    swept.append(info.tag)
-        return swept
+        return await sweep(self, older_than)
 
     async def status(self, refs: Iterable[JobRef]) -> dict[JobRef, JobStatus]:
         """Give the status of every job asked for, in the order asked, in one remote execution.
@@ -197,8 +186,8 @@ class BatchElement:
             StorageError: The local disk cannot be written.
         """
         wanted = list(self._own(refs))
-        if flat and len({ref.submission for ref in wanted}) > 1:
-            raise InvalidReference("fetch_output", "jobs of several submissions cannot be brought back flat")
+        if flat:
+            check_flat(wanted)
         if not wanted:
             return {}
         return await self._twice(lambda: fetch(wanted, Path(into), flat, self.settings, self.scheduler, self.transport))
@@ -260,12 +249,8 @@ class BatchElement:
 
     def _own(self, refs: Iterable[JobRef]) -> dict[JobRef, None]:
         """Refuse references that are not of this resource and scheduler, before anything is sent."""
-        wanted = dict.fromkeys(refs)
+        wanted = own(refs, self.id)
         for ref in wanted:
-            if ref.resource != self.id:
-                raise InvalidReference(
-                    f"job reference {ref}", f"it was made for {ref.resource}, this is {self.id}", "Open that resource."
-                )
             self.scheduler.first_of(ref)
         return wanted
 
@@ -298,13 +283,7 @@ class BatchElement:
         return await self._twice(once) if retry else await once()
 
     async def _twice(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what may be repeated, once more where the connection was lost under it."""
-        try:
-            return await work()
-        except ConnectionLost as error:
-            log.info("%s: %s; asking again", self.id, error)
-        self.transport.counters.retries += 1
-        return await work()
+        return await twice(work, self.id, self.transport.counters)
 
     def _area(self) -> Area:
         return Area(self.settings.work_area, self.scheduler, secrets.token_hex(12))
@@ -318,9 +297,3 @@ class BatchElement:
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
         return found
-
-
-def _is_over(status: JobStatus, *, forgotten: bool) -> bool:
-    """Whether nothing of a job can be running: an unreachable source, or another host, may still know it."""
-    gone = status.state is JobState.UNKNOWN and status.reason is None and not status.native_state
-    return status.state.is_final or (forgotten and gone and bool(status.source))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
     from intercede.workarea.scheduler import Scheduler
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "receive"]
 
 _HEAD_LIMIT = 256 * 1024 * 1024
 _TAR_FAILED = 2  # GNU tar: 1, a file changed meanwhile; 2, one could not be read. More: it was not tar's own end.
@@ -50,7 +50,7 @@ async def fetch(
         pieces = aiter(stream)
         head, rest = await _head(nonce, pieces)
         absent = _announced(head, jobs)
-        await _receive(rest, pieces, jobs, limits.output_bytes)
+        await receive(rest, pieces, jobs, limits.output_bytes)
         answer = await stream.completed()
     if answer.timed_out:
         raise SchedulerUnavailable("fetch_output", f"not all arrived within {limits.output_time:g} s")
@@ -124,7 +124,7 @@ def _enter(line: str, jobs: dict[tuple[str, str], Gathering]) -> None:
         job.listed.append(Listed(kind, int(size), parts[4]))
 
 
-async def _receive(
+async def receive(
     rest: bytes, pieces: AsyncIterator[bytes], jobs: dict[tuple[str, str], Gathering], limit: int
 ) -> None:
     """Pass the stream to a thread that unpacks it; cancelling leaves no half-written file."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from intercede.workarea.operations import Chunk, Known, SubmitAnswer
     from intercede.workarea.scheduler import Scheduler
 
-__all__ = ["Submitting"]
+__all__ = ["Submitting", "copies_of", "new_tag"]
 
 
 _SLOWEST = 1_000_000  # bytes a second that a transfer is given time for
@@ -64,7 +64,7 @@ class Submitting:
 
     async def submit(self, description: JobDescription, copies: int | Iterable[Copy], tag: str | None) -> Submission:
         """Submit; see `BatchElement.submit`."""
-        each = _copies(copies)
+        each = copies_of(copies)
         tag = new_tag() if tag is None else check_tag(tag)
         if description.container is not None and not self._settings.container_launcher:
             advice = 'Configure container_launcher, such as ["apptainer", "exec", "{image}"].'
@@ -195,7 +195,12 @@ class Submitting:
         return SubmissionUnknown(tag, chunk.answer or "it began, and no answer of the scheduler is recorded")
 
 
-def _copies(copies: int | Iterable[Copy]) -> list[Copy]:
+def copies_of(copies: int | Iterable[Copy]) -> list[Copy]:
+    """The copies that are asked for, at least one.
+
+    Raises:
+        ConfigurationError: None, too many, or two with the same key.
+    """
     each = [Copy()] * copies if isinstance(copies, int) else list(copies)
     if not each:
         asked = copies if isinstance(copies, int) else 0

@@ -133,8 +133,10 @@ class HTCondor:
     reserves: ClassVar[frozenset[str]] = frozenset({"cores", "gpus", "memory", "walltime"})
     shell: ClassVar[str] = fragment("intercede.schedulers", "htcondor")
     # what is brought back is chosen on the node
-    job_shell: ClassVar[str] = fragment("intercede.workarea", "outputs") + fragment(
-        "intercede.schedulers", "htcondor_job"
+    job_shell: ClassVar[str] = (
+        fragment("intercede.workarea", "outputs")
+        + fragment("intercede.workarea", "pack")
+        + fragment("intercede.schedulers", "htcondor_job")
     )
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:

@@ -41,7 +41,6 @@ ic_before() {
   ) >/dev/null 2>&1 &
   ic_sleeper=$!
 }
-# What is brought back, as one archive: names may be anything, and links stay links. Its last file says that it is whole.
 ic_after() {
   [ -z "$ic_sleeper" ] || kill "$ic_sleeper" 2>/dev/null
   cd "$ic_dir" || return 0
@@ -49,20 +48,7 @@ ic_after() {
     if [ -f ".own_$ic_name" ]; then mv -f ".own_$ic_name" "_condor_$ic_name"; fi
   done
   [ -d c ] && [ ! -L c ] && [ ! -L "c/$ic_copy" ] && [ -d "c/$ic_copy" ] || return 0
-  home=c/$ic_copy
-  : >"$home/whole"
-  {
-    printf './%s\0' "$home/record" "$home/stdout" "$home/stderr"
-    if [ ! -L "$home/work" ]; then
-      . ./outputs
-      ic_outputs
-    fi
-  } >.names
-  {
-    xargs -0 sh -c 'find "$@" -print0 2>/dev/null' sh <.names | sort -zu
-    printf './%s\0' "$home/whole"
-  } | tar -cf .tar --hard-dereference --no-recursion --null -T - 2>/dev/null
-  mv -f .tar ic.tar
+  ic_pack "c/$ic_copy" ic.tar
   # of a job that is removed, HTCondor brings nothing back
   [ "$(cat "c/$ic_copy/.flag" 2>/dev/null)" != terminated ] ||
     "$(condor_config_val LIBEXEC)/condor_chirp" put ic.tar "back/$ic_copy" >/dev/null 2>&1 || :

@@ -1,0 +1,138 @@
+"""Orders to jobs on a CE: cancel, renew, purge; each job is first known to be the one that is meant."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from intercede.answers import JobState, JobStatus, Outcome
+from intercede.arc.job import OUT
+from intercede.arc.states import state_of
+from intercede.elements.arc_book import each
+from intercede.elements.sandbox import Sandbox
+from intercede.errors import CommandError, ConfigurationError, IntercedeError, InvalidReference, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from intercede.arc.client import ArcClient
+    from intercede.elements.arc_book import Book, Known
+    from intercede.model import JobRef
+
+__all__ = ["cancel", "purge", "renew"]
+
+Answers = dict["JobRef", "Outcome | IntercedeError"]
+_BEFORE = frozenset({"ACCEPTING", "ACCEPTED", "PREPARING", "PREPARED"})
+
+
+async def _ours(client: ArcClient, book: Book, refs: Sequence[JobRef]) -> tuple[list[JobRef], Answers]:
+    """The references of jobs that are there and ours; what is to be said of the others."""
+    await book.read(client, [ref.native for ref in refs])
+    answers: Answers = {}
+    for ref in refs:
+        if book.label(ref.native) is None:
+            answers[ref] = Outcome.NOT_NEEDED  # it was purged, or never there
+        elif not book.is_of(ref):
+            asked = f"job reference {ref}"
+            answers[ref] = InvalidReference(asked, "the job of that number is another one", "Was it changed?")
+    return [ref for ref in refs if ref not in answers], answers
+
+
+async def cancel(client: ArcClient, book: Book, refs: Sequence[JobRef], ended: set[JobRef]) -> Answers:
+    """Cancel jobs; those that are known to have ended need it no more."""
+    wanted, answers = await _ours(client, book, [ref for ref in refs if ref not in ended])
+    said = await client.kill([ref.native for ref in wanted])
+    for ref in wanted:
+        answer = said[ref.native]
+        if answer.is_good:
+            answers[ref] = Outcome.DONE
+        elif answer.code == 404:
+            answers[ref] = Outcome.NOT_NEEDED
+        else:
+            answers[ref] = CommandError(f"cancel of {ref}", answer.reason, returncode=answer.code)
+    return {ref: answers.get(ref, Outcome.NOT_NEEDED) for ref in refs}
+
+
+async def renew(
+    client: ArcClient, book: Book, refs: Sequence[JobRef], secrets: Mapping[str, bytes | str], stamp: int
+) -> Answers:
+    """Give jobs that have not started newer secrets: they take them when they do."""
+    for name in secrets:
+        if name in {"", ".", ".."} or "/" in name or "\0" in name:
+            raise ConfigurationError(f"secrets.{name}", f"{name!r} is not a plain file name")
+    wanted, answers = await _ours(client, book, refs)
+    live = await client.jobs()
+    begun = [ref for ref in wanted if live.get(ref.native) not in _BEFORE]
+    fresh = [ref for ref in wanted if live.get(ref.native) in _BEFORE]
+
+    async def one(ref: JobRef) -> None:
+        files = [
+            (f"secrets/{ref.copy_index}/{name}", secret.encode() if isinstance(secret, str) else secret)
+            for name, secret in secrets.items()
+        ]
+        await client.write(ref.native, f"intercede.renew.{stamp}.tar", b"".join(Sandbox({}, files, [])))
+
+    if secrets and fresh:
+        await each(one, fresh)
+        live = await client.jobs()
+    for ref in begun:
+        over = ref.native not in live or state_of(live[ref.native]).is_final
+        answers[ref] = Outcome.NOT_NEEDED if over or not secrets else _late(ref)
+    for ref in fresh:
+        done = live.get(ref.native) in _BEFORE and secrets
+        answers[ref] = Outcome.DONE if done else _late(ref) if secrets else Outcome.NOT_NEEDED
+    return {ref: answers[ref] for ref in refs}
+
+
+def _late(ref: JobRef) -> CommandError:
+    said = "it was given to the batch system, with the files that it had"
+    return CommandError(f"renew of {ref}", said, "Give the job secrets that last as long as it does.")
+
+
+async def purge(client: ArcClient, book: Book, statuses: Mapping[JobRef, JobStatus]) -> Answers:
+    """Remove the files of jobs that have ended; what was purged is written down with the first job that is there."""
+    answers: Answers = {}
+    tags: dict[str, list[JobRef]] = {}
+    for ref, status in statuses.items():
+        if status.state.is_final or status.state is JobState.UNKNOWN:
+            tags.setdefault(ref.submission, []).append(ref)
+        else:
+            said = f"it is {status.state}" + (f" ({status.detail})" if status.detail else "")
+            answers[ref] = CommandError(f"purge of {ref}", said, "Cancel it, or wait for its end.")
+    for tag, refs in tags.items():
+        known = await book.submission(client, tag)
+        if known is None:
+            answers |= {ref: NotFound(f"purge of {ref}", "the resource keeps nothing of it") for ref in refs}
+        else:
+            answers |= await _purge(client, book, known, refs)
+    return {ref: answers[ref] for ref in statuses}
+
+
+async def _purge(client: ArcClient, book: Book, known: Known, refs: Iterable[JobRef]) -> Answers:
+    answers: Answers = {}
+    copies = []
+    for ref in refs:
+        if known.purged.get(ref.copy_index) == ref.native:
+            answers[ref] = Outcome.NOT_NEEDED
+        elif known.natives.get(ref.copy_index) == ref.native:
+            answers[ref] = Outcome.DONE
+            copies.append(ref.copy_index)
+        else:
+            asked = f"job reference {ref}"
+            answers[ref] = InvalidReference(asked, "the submission has no such job", "Was it changed?")
+    if not copies:
+        return answers
+    await book.write_purged(client, known, copies)
+    book.forget(known.natives[copy] for copy in copies)
+    first, anchor = known.anchor
+    gone = [known.natives[copy] for copy in copies if copy != first]
+    for native, answer in (await client.clean([*gone, *known.spare])).items():
+        if not answer.is_good and answer.code != 404:
+            failed = next(ref for ref in answers if ref.native == native)
+            answers[failed] = CommandError(f"purge of {failed}", answer.reason, returncode=answer.code)
+    if first in copies:
+        home = f"{known.label.tag}/c/{first}"
+        for path in (OUT, *(f"{home}/{name}" for name in ("record", "stdout", "stderr"))):
+            with contextlib.suppress(CommandError, NotFound):
+                await client.remove(anchor, path)
+    return answers

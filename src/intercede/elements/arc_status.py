@@ -1,0 +1,154 @@
+"""What the sources of a CE say of jobs, in the words that `verdict` decides on.
+
+The list of jobs is live, and decides: what has ended has ended there. It says RUNNING of all that the batch system has;
+which of them wait, `action=status` tells, up to a minute late. How a job ended, its own record says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from intercede.answers import JobState, Reason
+from intercede.arc.documents import moment, read_batch_systems, read_pairs
+from intercede.arc.states import STATES, read_failure, state_of
+from intercede.elements.arc_book import each
+from intercede.elements.arc_files import read_record_of
+from intercede.workarea.operations import StatusAnswer
+from intercede.workarea.scheduler import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from intercede.arc.client import ArcClient
+    from intercede.elements.arc_book import Book
+    from intercede.model import JobRef
+    from intercede.workarea.operations import Record
+
+__all__ = ["SOURCES", "ask"]
+
+SOURCES = ("jobs", "diagnose")
+# What A-REX calls a state in `diagnose/status`, and in the list
+_LIVE = {
+    "ACCEPTED": "ACCEPTED", "PREPARING": "PREPARING", "SUBMIT": "SUBMITTING", "INLRMS": "RUNNING",
+    "FINISHING": "FINISHING", "CANCELING": "KILLING", "DELETED": "WIPED",
+}  # fmt: skip
+# What action=status adds to RUNNING in the list; what else it says there is from before
+_WITHIN = frozenset({"QUEUING", "HELD", "RUNNING", "EXITINGLRMS", "OTHER"})
+_NEVER_SENT = "it was created and its files never arrived: submit again with the same tag, or cancel it"
+
+
+async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: set[JobRef]) -> StatusAnswer:
+    """Ask for jobs.
+
+    Args:
+        client: The server.
+        book: What is known of its jobs.
+        refs: The jobs.
+        settled: Those of which all is known.
+    """
+    answer = StatusAnswer()
+    answer.purged = {(ref.submission, ref.copy_index) for ref in refs if book.is_gone(ref.native)}
+    wanted = [ref for ref in refs if ref not in settled and not book.is_gone(ref.native)]
+    if not wanted:
+        return answer
+    await book.read(client, [ref.native for ref in wanted])
+    live = await _live(client, wanted)
+    within = [native for native, word in live.items() if word == "RUNNING"]
+    detail = await _detail(client, book, within)
+    waiting = await book.waits_for_files(client, live, live)
+    ended = []
+    for ref in wanted:
+        word = live.get(ref.native)
+        if word is None:
+            continue
+        if state_of(word).is_final:
+            ended.append(ref)
+        else:
+            inner = detail.get(ref.native, "")
+            answer.queue[ref.native] = _alive(ref, book, word, inner, held=ref.native in waiting)
+    told = await each(lambda ref: _ended(client, book, ref, live[ref.native]), ended)
+    for ref, (observed, record) in zip(ended, told, strict=True):
+        answer.queue[ref.native] = observed
+        if record is not None:
+            answer.records[ref.submission, ref.copy_index] = record
+    return answer
+
+
+async def _detail(client: ArcClient, book: Book, natives: list[str]) -> dict[str, str]:
+    """What jobs in the batch system do there, as far as is known; in none, nothing ever waits."""
+    if not natives:
+        return {}
+    if book.batch_systems is None:
+        book.batch_systems = read_batch_systems(await client.resource())
+    if book.batch_systems == {"fork"}:
+        return dict.fromkeys(natives, "RUNNING")
+    return {native: said.state for native, said in (await client.status(natives)).items() if said.is_good}
+
+
+async def _live(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
+    """The state of each job that is there; the list lacks one in the moment in which its state changes."""
+    listed = await client.jobs()
+    live = {ref.native: listed[ref.native] for ref in refs if ref.native in listed}
+    missing = [ref.native for ref in refs if ref.native not in listed]
+    for native, text in zip(
+        missing, await each(lambda native: client.diagnose(native, "status"), missing), strict=True
+    ):
+        word = text.strip().removeprefix("PENDING:")
+        if word == "FINISHED":
+            failed = await client.diagnose(native, "failed")
+            live[native] = "FAILED" if failed.strip() else "FINISHED"
+        elif word in _LIVE:
+            live[native] = _LIVE[word]
+    return live
+
+
+def _named(ref: JobRef, book: Book, word: str) -> Observation:
+    """What the label tells; the name says whose the job is."""
+    label = book.label(ref.native)
+    if label is None or not book.is_of(ref):
+        return Observation(word, JobState.UNKNOWN, name="ic-+another")
+    return Observation(word, state_of(word), submitted=label.when, queue=label.queue, name=f"ic-{ref.submission}")
+
+
+def _alive(ref: JobRef, book: Book, word: str, inner: str, *, held: bool) -> Observation:
+    named = _named(ref, book, word)
+    if not book.is_of(ref):
+        return named
+    if held:
+        return named._replace(state=JobState.HELD, reason=Reason.STAGING, detail=_NEVER_SENT)
+    if word == "RUNNING" and inner not in _WITHIN:
+        # nobody knows yet whether it waits there
+        return named._replace(state=JobState.QUEUED, detail="given to the batch system")
+    word = inner if word == "RUNNING" else word
+    return named._replace(word=word, state=state_of(word), detail=STATES.get(word, (None, ""))[1])
+
+
+async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple[Observation, Record | None]:
+    """How a job ended: by its record, and where that does not tell all, by what the server keeps of it."""
+    named = _named(ref, book, word)
+    label = book.label(ref.native)
+    if label is None or not book.is_of(ref):
+        return named, None
+    record = await read_record_of(client, label, ref.native)
+    whole = record is not None and record.ended is not None
+    if named.state is not JobState.FAILED or (whole and not record.flag and (record.exit_code or record.signal)):
+        return named, record
+    failed = (await client.diagnose(ref.native, "failed")).strip()
+    diag = read_pairs(await client.diagnose(ref.native, "diag"))
+    code = diag.get("exitcode", "")
+    said = read_failure(failed, int(code) if re.fullmatch(r"\d{1,4}", code) else None)
+    if said.cancelled:
+        return named._replace(state=JobState.CANCELLED, detail=failed), record
+    if whole:
+        return named, record
+    return named._replace(
+        reason=said.reason, exit_code=said.exit_code, signal=said.signal, detail=failed, node=diag.get("nodename"),
+        started=moment(diag.get("LRMSStartTime")), ended=moment(diag.get("LRMSEndTime")),
+    ), record  # fmt: skip
+
+
+def own_states(live: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Of a list of jobs, those that wait (as far as it tells), and those that are in the batch system or after it."""
+    waiting = [native for native, word in live.items() if state_of(word) in {JobState.QUEUED, JobState.HELD}]
+    return waiting, [native for native, word in live.items() if state_of(word) is JobState.RUNNING]
