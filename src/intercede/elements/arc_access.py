@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from intercede.arc.client import ArcClient
 from intercede.arc.delegation import Holder, read_holder
 from intercede.arc.tls import client_context
 from intercede.credentials import BearerToken, CredentialRequest, X509Proxy
-from intercede.errors import ConfigurationError, CredentialError
+from intercede.errors import ConfigurationError, CredentialError, IntercedeError
 
 if TYPE_CHECKING:
     from intercede.answers import Counters
@@ -30,18 +31,18 @@ _GRID_CAS = Path("/etc/grid-security/certificates")
 # A credential that ends so soon is not begun with
 _MARGIN = timedelta(seconds=60)
 _DELEGATED = timedelta(hours=24)
+_log = logging.getLogger("intercede.arc")
 
 
 @dataclass(slots=True)
 class _Held:
-    """A credential in use, and what was delegated with it."""
+    """A credential in use; `delegation` is for the jobs that are submitted with it."""
 
     credential: BearerToken | X509Proxy
     ends: datetime | None
     client: ArcClient
     holder: Holder | None
     delegation: str = ""
-    renew_at: datetime | None = None
 
     def is_fresh(self, now: datetime) -> bool:
         return self.ends is None or self.ends - now > _MARGIN
@@ -62,6 +63,7 @@ class Access:
         self._counters = counters
         self._held: dict[frozenset[str], _Held] = {}
         self._known: list[_Held] = []
+        self._renewals: dict[str, datetime] = {}
         self._turn = asyncio.Lock()
 
     @property
@@ -73,7 +75,8 @@ class Access:
     async def client(self, scopes: frozenset[str] = READ) -> ArcClient:
         """Give a client for an operation.
 
-        What was delegated by this element is renewed on the way, when half of its time is over.
+        What was delegated by this element is renewed on the way when half of its time is over, with the credential of
+        now: jobs that were submitted with an older one go on.
 
         Args:
             scopes: What a token must allow for it.
@@ -83,9 +86,7 @@ class Access:
         """
         async with self._turn:
             held = await self._fresh(scopes)
-            for each in self._known:
-                if each.delegation and each.renew_at is not None and each.renew_at < datetime.now(UTC):
-                    await self._delegate(each)
+            await self._renew(held)
             return held.client
 
     async def delegation(self) -> str:
@@ -111,17 +112,24 @@ class Access:
             await each.client.aclose()
 
     async def _delegate(self, held: _Held) -> None:
-        now = datetime.now(UTC)
         if isinstance(held.credential, BearerToken):
             held.delegation = await held.client.delegate_token(held.credential.token.get_secret_value())
-            return
+        elif held.holder is not None:
+            held.delegation = await held.client.delegate(held.holder, _DELEGATED)
+            self._renewals[held.delegation] = _half(held.holder)
+
+    async def _renew(self, held: _Held) -> None:
         if held.holder is None:
             return
-        held.renew_at = now + (min(held.holder.ends, now + _DELEGATED) - now) / 2
-        if held.delegation:
-            await held.client.renew_delegation(held.delegation, held.holder, _DELEGATED)
-        else:
-            held.delegation = await held.client.delegate(held.holder, _DELEGATED)
+        for ident, due in list(self._renewals.items()):
+            if due > datetime.now(UTC):
+                continue
+            # once in a while, also where it fails: the operation that brought us here is another matter
+            self._renewals[ident] = _half(held.holder)
+            try:
+                await held.client.renew_delegation(ident, held.holder, _DELEGATED)
+            except IntercedeError as error:
+                _log.warning("%s: delegation %s was not renewed: %s", self._settings.id, ident, error)
 
     async def _fresh(self, scopes: frozenset[str]) -> _Held:
         held = self._held.get(scopes)
@@ -141,9 +149,12 @@ class Access:
         ends = min((each for each in (told, found.expires_at) if each is not None), default=None)
         if ends is not None and ends <= datetime.now(UTC):
             raise CredentialError(asked, f"it expired at {ends:%Y-%m-%d %H:%M:%S %Z}", "Renew it.")
-        for each in self._known:
+        for each in list(self._known):
             if each.credential == found:
                 return each
+            if each.ends is not None and each.ends <= datetime.now(UTC):
+                self._known.remove(each)
+                await each.client.aclose()
         self._known.append(_Held(found, ends, self._client(found), holder))
         return self._known[-1]
 
@@ -160,6 +171,12 @@ class Access:
             connections=self._settings.politeness.concurrent, patience=self._settings.limits.command_time,
             counters=self._counters,
         )  # fmt: skip
+
+
+def _half(holder: Holder) -> datetime:
+    """When a delegation that is made now by this holder is to be renewed."""
+    now = datetime.now(UTC)
+    return now + max((min(holder.ends, now + _DELEGATED) - now) / 2, _MARGIN)
 
 
 def _end_of(credential: BearerToken | X509Proxy) -> datetime | None:
