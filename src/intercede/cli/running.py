@@ -106,7 +106,7 @@ async def run(program: Sequence[str], wishes: Wishes, access: Access, ways: Ways
 async def _submit(session: Session, program: Sequence[str], wishes: Wishes) -> tuple[Submission, ResourceSettings]:
     settings = settings_of(session.access)
     description = describe(program, wishes, settings)
-    for warning in warnings(program, wishes, here=settings.ssh is None):
+    for warning in warnings(program, wishes, here=not (settings.ssh or settings.endpoint)):
         say(warning)
     tag = check_tag(wishes.tag) if wishes.tag else new_tag(program[0])
     words = screen.printable(shlex.join(program))[:500]

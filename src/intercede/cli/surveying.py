@@ -189,9 +189,9 @@ def _resource(loaded: config.Config, name: str) -> dict[str, Any]:
         return row | {"error": str(error)}
     return row | {
         "scheduler": settings.scheduler,
-        "host": settings.ssh.host if settings.ssh else "this machine",
+        "host": there.host if (there := settings.ssh or settings.endpoint) else "this machine",
         "queue": settings.queue,
-        "work_area": settings.work_area,
+        "work_area": None if settings.endpoint else settings.work_area,
     }
 
 
