@@ -95,7 +95,7 @@ ONLY = {
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
     **{name: arc_place.OTHERS for name, stack in arc_place.PLACES.items() if name != stack},
-    # what does not go through the transport alone; the versions that are not run every day have all of it
+    # what does not go through the transport alone; see test_inside.py for who has all of it
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
