@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from intercede.model import JobRef
     from intercede.workarea.operations import Record
 
-__all__ = ["SOURCES", "ask"]
+__all__ = ["REASONS", "SOURCES", "ask", "own_states"]
 
 SOURCES = ("jobs", "diagnose")
+REASONS = frozenset({
+    Reason.EXIT_CODE, Reason.SIGNAL, Reason.WALLTIME, Reason.MEMORY, Reason.REJECTED, Reason.STAGING,
+})  # fmt: skip
 # What A-REX calls a state in `diagnose/status`, and in the list
 _LIVE = {
     "ACCEPTED": "ACCEPTED", "PREPARING": "PREPARING", "SUBMIT": "SUBMITTING", "INLRMS": "RUNNING",
