@@ -1,4 +1,4 @@
-"""A job of ours as a CE runs it, without the CE: what is uploaded, run by a shell, and what is read of what it leaves."""
+"""A job of ours as a CE runs it, without the CE: what is uploaded, run by a shell, and what it leaves."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Session:
 def ran(tmp_path: Path, text: str, **fields: Any) -> tuple[Any, Label]:
     """Run copy 1 of a job in a session directory; gives that and the job's label."""
     description = JobDescription(executable="/bin/sh", arguments=("-c", text), **fields)
-    copies = [Copy(), Copy(arguments=("'x\n",), secrets={"s": b"secret"}, key="ü\n")]
+    copies = [Copy(), Copy(arguments=("'x\n",), secrets={"s": b"v4lue"}, key="ü\n")]
     order = arc_submitting.begin(description, copies, "tag", SETTINGS)
     session = tmp_path / "session"
     session.mkdir()
@@ -77,10 +77,10 @@ async def test_it_finds_what_it_was_given_and_leaves_what_was_declared(tmp_path:
     output = await fetched(session, label, tmp_path / "back")
     assert isinstance(output, JobOutput)
     assert output.stdout is not None
-    assert output.stdout.read_bytes() == b"'x\nsecret"
+    assert output.stdout.read_bytes() == b"'x\nv4lue"
     assert {name: path.read_text() for name, path in output.files.items()} == {LONG: "f\n"}
     assert sorted(os.listdir(session.directory)) == [OUT, "tag"]
-    assert [path for path in session.directory.rglob("*") if path.is_file() and b"secret" in path.read_bytes()] == [
+    assert [path for path in session.directory.rglob("*") if path.is_file() and b"v4lue" in path.read_bytes()] == [
         session.directory / OUT
     ]
 
