@@ -14,7 +14,7 @@ from intercede.cli.exit_codes import MEANING
 from intercede.cli.main import app
 from intercede.model import Frozen
 from intercede.schedulers import gridengine, htcondor, oar, pbs, process, slurm
-from intercede.settings import Hop, Limits, Politeness, ResourceSettings, SSHSettings
+from intercede.settings import Endpoint, Hop, Limits, Politeness, ResourceSettings, SSHSettings
 from tools.recordings import EXCERPTS
 from tools.support_table import cells, needs, reasons, support, table
 
@@ -37,6 +37,7 @@ _TABLES = {
     "": ResourceSettings,
     "ssh": SSHSettings,
     "ssh.jump": Hop,
+    "endpoint": Endpoint,
     "limits": Limits,
     "politeness": Politeness,
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from intercede.answers import Reason
 from intercede.model import SchedulerName
-from intercede.urls import SCHEDULERS
+from intercede.urls import GRID, SCHEDULERS, languages
 from testbed.manifest import IMAGES, REPOSITORY, load_manifest
 from tools.cells import load_cells
 from tools.results import load_results
@@ -30,6 +30,7 @@ TITLES = {
     "arc": "ARC",
     "gridengine": "Grid Engine",
     "htcondor": "HTCondor",
+    "htcondor-ce": "HTCondor-CE",
     "lsf": "LSF",
     "oar": "OAR",
     "pbs": "OpenPBS",
@@ -71,8 +72,13 @@ def support() -> str:
             ways = {"over SSH": there} | ({"this machine": here} if stack.inside else {})
             system = f"{TITLES[name]} {stack.version}, Debian {stack.suite}"
             rows += [[system, where, url, _state(stack.name)] for where, url in reversed(ways.items())]
-    planned = [TITLES[name] for name in get_args(SchedulerName) if name not in SCHEDULERS]
-    rows.append([", ".join([*planned, "HTCondor-CE"]), "", "", "planned"])
+    for stack in load_manifest().values():
+        if stack.scheme in GRID:
+            system = f"{TITLES[stack.scheme]} {stack.version}, Debian {stack.suite}"
+            rows.append([system, "over the network", f"`{stack.scheme}://host/queue`", _state(stack.name)])
+    planned = [TITLES[name] for name in (*get_args(SchedulerName), "htcondor-ce") if name not in languages()]
+    if planned:
+        rows.append([", ".join(planned), "", "", "planned"])
     return table(("System", "Where", "URL", "State"), rows)
 
 
@@ -106,9 +112,7 @@ def _about(cell: Cell) -> str:
         return "pure tests; the contract on processes, here and over SSH"
     if cell.python:
         return f"the same on Python {cell.python}"
-    if cell.stack.system not in SCHEDULERS:
-        return "its REST interface, raw and with our client; no contract yet"
-    if cell.stack.shape == "plain":
+    if cell.stack.shape == "plain" or cell.stack.scheme in GRID:
         return "the contract"
     return _first_sentence(cell.stack.system, cell.stack.shape)
 
@@ -142,7 +146,7 @@ def _matrix(title: str, names: Iterable[str], cell: Callable[[str, Any], str]) -
 
 def _schedulers() -> list[Any]:
     found = []
-    for place in SCHEDULERS.values():
+    for place in (*SCHEDULERS.values(), *(place for place, _ in GRID.values())):
         module, _, name = place.partition(":")
         found.append(getattr(importlib.import_module(module), name))
     return found

@@ -10,11 +10,18 @@ import sys
 import time
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from intercede.cli import prompts
 from intercede.cli.following import Interrupts, end
-from intercede.credentials import CredentialRequest, SSHAnswers, SSHPassword, SSHPrivateKey
+from intercede.credentials import (
+    BearerToken,
+    CredentialRequest,
+    SSHAnswers,
+    SSHPassword,
+    SSHPrivateKey,
+    X509Proxy,
+)
 from intercede.errors import CredentialError
 
 ASK = """
@@ -109,11 +116,22 @@ async def test_a_password_file_is_used_instead(tmp_path):
     path = tmp_path / "password"
     path.write_text("s3cret\n")
     path.chmod(0o600)
-    found = await prompts.TerminalCredentials(password_file=str(path)).get(REQUEST)
+    found = await prompts.TerminalCredentials(files={"password": str(path)}).get(REQUEST)
     assert found == SSHPassword(password=SecretStr("s3cret"))
     path.chmod(0o644)
     with pytest.raises(CredentialError, match="chmod"):
-        await prompts.TerminalCredentials(password_file=str(path)).get(REQUEST)
+        await prompts.TerminalCredentials(files={"password": str(path)}).get(REQUEST)
+
+
+async def test_a_token_or_a_proxy_comes_from_its_file(tmp_path):
+    for name in ("token", "proxy"):
+        (tmp_path / name).write_text(f"{name}\n")
+        (tmp_path / name).chmod(0o600)
+    files = {name: str(tmp_path / name) for name in ("token", "proxy")}
+    provider = prompts.TerminalCredentials(files=files)
+    assert await provider.get(CredentialRequest("r", (BearerToken,))) == BearerToken(token=SecretStr("token"))
+    both = CredentialRequest("r", (X509Proxy, BearerToken))
+    assert await provider.get(both) == X509Proxy(pem=SecretBytes(b"proxy\n"))
 
 
 async def test_the_passphrase_of_an_identity_is_asked_for_once(tmp_path, monkeypatch):

@@ -47,6 +47,14 @@ PasswordFile = Annotated[
     str | None,
     _option(_PLACE, "Its first line is the password of the account.", "--password-file", metavar="FILE"),
 ]
+TokenFile = Annotated[
+    str | None,
+    _option(_PLACE, "Its first line is the bearer token that a CE is shown.", "--token-file", metavar="FILE"),
+]
+ProxyFile = Annotated[
+    str | None,
+    _option(_PLACE, "The X.509 proxy (or certificate and key) that a CE is shown.", "--proxy-file", metavar="FILE"),
+]
 
 Program = Annotated[
     list[str],
@@ -196,6 +204,8 @@ class Access:
     ssh_config: SSHConfig = None
     identity: Identity = None
     password_file: PasswordFile = None
+    token_file: TokenFile = None
+    proxy_file: ProxyFile = None
 
 
 @dataclass(frozen=True, kw_only=True)

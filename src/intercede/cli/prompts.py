@@ -17,6 +17,8 @@ from intercede.credentials import FileCredentials, SSHAnswers, SSHPassword, SSHP
 from intercede.errors import CredentialError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from intercede.credentials import Credential, CredentialRequest
 
 __all__ = ["Interrupted", "TerminalCredentials", "ask"]
@@ -29,12 +31,13 @@ class TerminalCredentials:
 
     Args:
         identity: A private key; its passphrase is asked for if it has one.
-        password_file: Where the password is; it is not asked for then.
+        files: Where secrets are, by the names that `FileCredentials` has for them; a password that is in one is not
+            asked for.
     """
 
-    def __init__(self, identity: str | None = None, password_file: str | None = None) -> None:
+    def __init__(self, identity: str | None = None, files: Mapping[str, str] | None = None) -> None:
         self._identity = Path(identity).expanduser() if identity else None
-        self._file = FileCredentials(password=password_file) if password_file else None
+        self._files = FileCredentials(**files) if files else None
         self._passphrase: str | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -44,7 +47,7 @@ class TerminalCredentials:
         Raises:
             CredentialError: A file cannot be read, or nobody is there to be asked.
         """
-        if self._file and (found := await self._file.get(request)):
+        if self._files and (found := await self._files.get(request)):
             return found
         async with self._one_at_a_time:
             if SSHPrivateKey in request.kinds:

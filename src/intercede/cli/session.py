@@ -64,7 +64,8 @@ def settings_of(access: Access) -> ResourceSettings:
 
 def absolute(access: Access) -> Access:
     """The same access from any directory, for remembering it."""
-    paths = {name: getattr(access, name) for name in ("config", "ssh_config", "identity", "password_file")}
+    names = ("config", "ssh_config", "identity", "password_file", "token_file", "proxy_file")
+    paths = {name: getattr(access, name) for name in names}
     return replace(access, **{name: str(Path(each).expanduser().absolute()) for name, each in paths.items() if each})
 
 
@@ -170,7 +171,8 @@ class Session:
 
     def _open(self, label: str) -> Any:
         access = self._access_of[label]
-        credentials = TerminalCredentials(access.identity, access.password_file)
+        files = {"password": access.password_file, "token": access.token_file, "proxy": access.proxy_file}
+        credentials = TerminalCredentials(access.identity, {name: path for name, path in files.items() if path})
         return registry.open_element(settings_of(access), credentials=credentials)
 
 

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from intercede.answers import Capacity, Counters, JobState, JobStatus, LogChunk, Outcome, Submission, SubmissionInfo
 from intercede.elements import arc_submitting
@@ -15,7 +15,7 @@ from intercede.elements.arc_book import Book, each
 from intercede.elements.arc_capacity import capacity_of
 from intercede.elements.arc_files import fetch_one, read_piece
 from intercede.elements.arc_orders import cancel, purge, renew
-from intercede.elements.arc_status import SOURCES, ask
+from intercede.elements.arc_status import REASONS, SOURCES, ask
 from intercede.elements.following import Desk, Watchers
 from intercede.elements.logs import check_name, follow, there
 from intercede.elements.reading import Reading
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from intercede.answers import JobOutput
+    from intercede.answers import JobOutput, Reason
     from intercede.arc.client import ArcClient
     from intercede.credentials import CredentialProvider
     from intercede.elements.arc_book import Known
@@ -51,6 +51,13 @@ class ArcElement:
         settings: Where it is, and what the site needs said.
         credentials: Who supplies the X.509 proxy or the bearer token.
     """
+
+    name: ClassVar[str] = "arc"
+    reasons: ClassVar[frozenset[Reason]] = REASONS
+    """The reasons that it can tell."""
+    reserves: ClassVar[frozenset[str]] = frozenset({"cores", "nodes", "memory", "walltime"})
+    """The fields of `Resources` that the batch system behind a CE reserves; plain processes (`fork`) have no memory and
+    nodes to reserve."""
 
     def __init__(self, settings: ResourceSettings, credentials: CredentialProvider | None = None) -> None:
         self.settings = settings

@@ -6,6 +6,7 @@ which of them wait, `action=status` tells, up to a minute late. How a job ended,
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
     from intercede.model import JobRef
     from intercede.workarea.operations import Record
 
-__all__ = ["SOURCES", "ask"]
+__all__ = ["REASONS", "SOURCES", "ask", "own_states"]
 
+_MOMENT = 0.3
 SOURCES = ("jobs", "diagnose")
+REASONS = frozenset({
+    Reason.EXIT_CODE, Reason.SIGNAL, Reason.WALLTIME, Reason.MEMORY, Reason.REJECTED, Reason.STAGING,
+})  # fmt: skip
 # What A-REX calls a state in `diagnose/status`, and in the list
 _LIVE = {
     "ACCEPTED": "ACCEPTED", "PREPARING": "PREPARING", "SUBMIT": "SUBMITTING", "INLRMS": "RUNNING",
@@ -100,6 +105,11 @@ async def _live(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
             live[native] = "FAILED" if failed.strip() else "FINISHED"
         elif word in _LIVE:
             live[native] = _LIVE[word]
+    if len(live) < len({ref.native for ref in refs}):
+        # that can be in the same moment
+        await asyncio.sleep(_MOMENT)
+        again = await client.jobs()
+        live |= {ref.native: again[ref.native] for ref in refs if ref.native not in live and ref.native in again}
     return live
 
 

@@ -15,4 +15,5 @@ ic_pack() {
     printf './%s\0' "$home/whole"
   } | tar -cf .tar --format=gnu --hard-dereference --no-recursion --null -T - 2>/dev/null
   mv -f .tar "$2"
+  rm -f .names
 }
