@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ async def opened(arc: Stack) -> AsyncIterator[Opener]:
 
 
 @contextlib.contextmanager
-def answers_lost() -> Iterator[None]:
+def answers_lost() -> Generator[None]:
     """Jobs are created, and the answer does not come."""
     create = ArcClient.create
 
@@ -101,7 +101,7 @@ def answers_lost() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def nothing_listed() -> Iterator[None]:
+def nothing_listed() -> Generator[None]:
     """A look that comes before the jobs are there."""
 
     async def none(_: ArcClient) -> dict[str, str]:
