@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import settings
 from testbed.manifest import DEFAULT, load_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytest_plugins = ["testbed.plugin"]
@@ -35,3 +39,32 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the tests of shapes with their stack."""
     if item.path.parent.name == "shapes":
         item.add_marker(pytest.mark.stack(name=stack_of_shape(item.path)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who wants a stack alone comes last, and may have to wait until the others are done."""
+    for item in items:
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.timeout(1800))
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test marked `alone` stops or freezes daemons of its stack: meanwhile no other worker is there.
+
+    What jobs miss then, they are told a minute later.
+    """
+    names = sorted({mark.kwargs["name"] for mark in request.node.iter_markers("stack")})
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    above = tmp_path_factory.getbasetemp().parent
+    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with contextlib.ExitStack() as held:
+        for name in names:
+            gate, lock = (held.enter_context((above / f"{name}-{run}.{end}").open("w")) for end in ("gate", "lock"))
+            # whoever waits for it alone keeps others from coming before him
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            fcntl.flock(lock, kind)
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -47,20 +45,6 @@ def proxy(stack: Stack, user: str, lifetime: timedelta, *, at: datetime | None =
 @pytest.fixture(params=STACKS)
 def arc(request: pytest.FixtureRequest, stack_factory: Callable[[str], Stack]) -> Stack:
     return stack_factory(request.param)
-
-
-@pytest.fixture
-def alone() -> None:
-    """Take it to stop daemons: no other worker is at a stack meanwhile."""
-
-
-@pytest.fixture(autouse=True)
-def in_turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let tests be at the stacks together, but those that stop daemons."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    with (tmp_path_factory.getbasetemp().parent / f"arc-{run}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
-        yield
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ async def test_nobody_there(arc: Stack) -> None:
             await client.version()
 
 
-@pytest.mark.usefixtures("alone")
+@pytest.mark.alone
 async def test_the_server_goes_and_comes_back(arc: Stack, client_for: ClientFor) -> None:
     client = client_for("alice")
     await client.jobs()

@@ -207,7 +207,7 @@ async def test_who_is_refused_is_told_why(opened: Opener, arc: Stack) -> None:
         await opened(shown(old)).list()
 
 
-@pytest.mark.usefixtures("alone")
+@pytest.mark.alone
 async def test_a_server_that_is_started_again_has_all_of_it(opened: Opener, arc: Stack) -> None:
     ce = opened()
     (ref,) = (await ce.submit(script("sleep 3; exit 4"), tag="outlives")).refs

@@ -89,7 +89,7 @@ def test_its_credentials_are_for_this_user_alone(arc: Stack) -> None:
     assert [path.stat().st_mode & 0o777 for path in keys] == [0o600] * 2
 
 
-@pytest.mark.usefixtures("alone")
+@pytest.mark.alone
 def test_its_daemons_can_be_stopped_and_started(arc: Stack) -> None:
     service = arc.daemon("arex-ws")
     service.stop()

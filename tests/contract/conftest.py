@@ -198,13 +198,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif name in CONTAINED:
             item.add_marker("testbed")
             item.extra_keyword_matches.add(CONTAINED[name])
-        if _freezes(item):
-            # they wait for their turn, see `alone`
-            item.add_marker(pytest.mark.timeout(1800))
-
-
-def _freezes(item: pytest.Item) -> bool:
-    return _needs(item, "freeze")
+        if _needs(item, "freeze"):
+            item.add_marker("alone")
 
 
 def _needs(item: pytest.Item, trait: str) -> bool:
@@ -212,29 +207,10 @@ def _needs(item: pytest.Item, trait: str) -> bool:
 
 
 def _turn(item: pytest.Item) -> int:
-    """The longest first, while other workers do the rest; last what waits for jobs sent early, and what freezes."""
+    """The longest first, while other workers do the rest; last what waits for jobs sent early."""
     if item.name.startswith("test_contract_inside"):
         return 0
-    if _freezes(item):
-        return 3
     return 2 if isinstance(item, pytest.Function) and "early" in inspect.signature(item.function).parameters else 1
-
-
-@pytest.fixture(autouse=True)
-def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No worker is at a place while another one has its daemon frozen: what it misses is told it a minute later.
-
-    Nor is the suite inside of the container.
-    """
-    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    name = params.get("place") or f"ssh-{params.get('container')}"
-    if "freeze" not in PLACES.get(name, ()):
-        yield
-        return
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    with (tmp_path_factory.getbasetemp().parent / f"contract-{run}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if _freezes(request.node) else fcntl.LOCK_SH)
-        yield
 
 
 @pytest.fixture(autouse=True)

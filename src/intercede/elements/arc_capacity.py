@@ -39,7 +39,8 @@ async def capacity_of(client: ArcClient, preferred: str | None) -> Capacity:
         preferred: The queue of jobs that name none; by default the first that the CE shows.
     """
     queues = read_queues(await client.resource())
-    waiting, running = own_states(await client.jobs())
+    # the list lacks a job in the moment in which its state changes
+    waiting, running = own_states(await client.jobs() | await client.jobs())
     told = await client.about([*waiting, *running]) if len(queues) > 1 else {}
     default = preferred or (queues[0].name if queues else None)
 
