@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from intercede.arc.job import JOB_SHELL
+from intercede.arc.job import JOB_SHELL as ARC_JOB_SHELL
+from intercede.htcondor_ce.description import JOB_SHELL as CE_JOB_SHELL
 from intercede.urls import SCHEDULERS
 
 ROOT = Path(__file__).parent.parent
@@ -41,14 +42,17 @@ def programs() -> dict[str, str]:
         scheduler = getattr(importlib.import_module(module), kind)
         found[name] = "\n".join([texts[0], scheduler.shell, *texts[1:]])
         found[f"{name}_job"] = "\n".join([scheduler.job_shell, runner])
-    found["arc_job"] = "\n".join([JOB_SHELL, runner])
+    found["arc_job"] = "\n".join([ARC_JOB_SHELL, runner])
+    found["ce_job"] = "\n".join(["ic_skip=0", CE_JOB_SHELL, runner])
     return found
 
 
 def single_files() -> dict[str, list[Path]]:
     """Find the scripts that run as they are, by dialect."""
     found: dict[str, list[Path]] = {"sh": [], "bash": []}
-    joined = {path for folder in ("workarea", "schedulers", "arc") for path in (LIBRARY / folder).glob("*.sh")}
+    joined = {
+        path for folder in ("workarea", "schedulers", "arc", "htcondor_ce") for path in (LIBRARY / folder).glob("*.sh")
+    }
     alone = {path for path in joined if path.stem.partition("_")[2] not in {"", "job"}}
     for path in ROOT.rglob("*"):
         if SKIPPED_FOLDERS & set(path.relative_to(ROOT).parts) or not path.is_file() or path in joined - alone:

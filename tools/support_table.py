@@ -30,7 +30,7 @@ TITLES = {
     "arc": "ARC",
     "gridengine": "Grid Engine",
     "htcondor": "HTCondor",
-    "htcondor-ce": "HTCondor-CE",
+    "htcondor-ce": "HTCondor-CE (a stand-in, of HTCondor alone)",
     "lsf": "LSF",
     "oar": "OAR",
     "pbs": "OpenPBS",

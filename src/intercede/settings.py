@@ -78,12 +78,14 @@ class Endpoint(Frozen):
         port: Where it listens.
         ca: The certificates of the authorities to trust: a file, or a directory as grids have it (hashed names, with
             revocation lists beside them). Default: `/etc/grid-security/certificates` if it is there, else the system's.
+        retention: For HTCondor: how long an ended job is kept there with what it left.
         containers: For ARC: by image, the runtime environment of the site that runs payloads in that very image.
     """
 
     host: Host
     port: Port
     ca: Path | None = None
+    retention: Span = Field(default="7d", validate_default=True)
     containers: dict[Text, Text] = Field(default_factory=dict)
 
 

@@ -39,7 +39,10 @@ SCHEDULERS = {
 }
 """Every command language there is, and where its class is. The registry imports it when it is used."""
 
-GRID: dict[str, tuple[str, int]] = {"arc": ("intercede.elements.arc:ArcElement", 443)}
+GRID: dict[str, tuple[str, int]] = {
+    "arc": ("intercede.elements.arc:ArcElement", 443),
+    "htcondor-ce": ("intercede.elements.htcondor_ce:CondorCEElement", 9619),
+}
 """Every protocol of services that take jobs over the network: where the class of its element is, and its usual port."""
 
 BUILT_IN = {"local": "local:"} | {name: f"{name}:" for name in SCHEDULERS if name != "process"}

@@ -29,7 +29,7 @@ from intercede.testing.contract.place import Place, traits_of
 from intercede.testing.contract.select import declare_markers, deselect_homeless, parametrize
 from intercede.testing.ssh_server import SSHServer, ssh_server
 from testbed.manifest import DEFAULT, load_manifest
-from tests.contract import arc_place
+from tests.contract import arc_place, ce_place
 from tools.cells import load_cells
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ PLACES: dict[str, frozenset[str]] = {
 for _name, _stack in VERSIONS.items():
     _scheduler, _has = SYSTEMS[_stack.system]
     PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *(["freeze"] if _stack.system in FROZEN else []), *_has)}
+PLACES |= {_name: ce_place.traits(_name) for _name in ce_place.PLACES}
 PLACES |= dict.fromkeys(arc_place.PLACES, arc_place.TRAITS)
 PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
@@ -82,6 +83,7 @@ CONTAINED = {
     "gateway-slurm": "slurm-24.11-gateway",
     "round-robin-slurm": "slurm-24.11-round-robin",
 } | {name: stack.name for name, stack in VERSIONS.items()}
+CONTAINED |= ce_place.PLACES
 CONTAINED |= arc_place.PLACES
 INSIDE = {f"local-{name}" for name in SYSTEMS}
 # Where test_inside.py runs the suite
@@ -94,6 +96,7 @@ ONLY = {
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
+    **{name: ce_place.OTHERS for name in ce_place.PLACES if name not in ce_place.STACKS},
     **{name: arc_place.OTHERS for name, stack in arc_place.PLACES.items() if name != stack},
     # what does not go through the transport alone; see test_inside.py for who has all of it
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
@@ -255,7 +258,9 @@ def place(
     """The place of that name."""
     name = request.param
     with contextlib.ExitStack() as stack:
-        if name in arc_place.PLACES:
+        if name in ce_place.PLACES:
+            yield ce_place.at_ce(name, stack_factory(CONTAINED[name]), tmp_path_factory.mktemp(name))
+        elif name in arc_place.PLACES:
             yield arc_place.at_arc(name, stack_factory(CONTAINED[name]), tmp_path_factory.mktemp(name))
         elif name in CONTAINED:
             yield contained(name, stack_factory(CONTAINED[name]))

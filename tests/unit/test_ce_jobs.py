@@ -66,6 +66,34 @@ def test_a_held_job_says_why(code: int, subcode: int, reason: Reason | None, det
 
 
 @pytest.mark.parametrize(
+    ("began", "now", "state"),
+    [(None, 5, JobState.QUEUED), (None, 30, JobState.HELD), (20, 30, JobState.QUEUED), (20, 41, JobState.HELD)],
+)
+def test_a_job_whose_files_may_be_on_their_way_waits(began: int | None, now: int, state: JobState) -> None:
+    more = {"HoldReasonCode": 16, "HoldReason": "Spooling input data files", "ServerTime": QUEUED + now}
+    seen = observe(ad(5, **more) | {"StageInStart": began and QUEUED + began})
+    assert (seen.state, seen.reason) == (state, Reason.STAGING if state is JobState.HELD else None)
+    assert observe(ad(5, ServerTime=QUEUED + now, HoldReasonCode=1)).state is JobState.HELD
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "took", "reason", "signal"),
+    [
+        (24, 60, 61, Reason.WALLTIME, None),
+        (24, 60, 59, None, 24),
+        (24, None, 61, None, 24),
+        (15, 60, 61, None, 15),
+    ],
+)
+def test_a_script_that_says_that_the_time_was_over(
+    number: int, limit: int | None, took: int, reason: Reason | None, signal: int | None
+) -> None:
+    end = {"ExitBySignal": True, "ExitSignal": number, "CompletionDate": QUEUED + took}
+    seen = observe(ad(4, **end) | {"IntercedeWalltime": limit})
+    assert (seen.state, seen.reason, seen.signal) == (JobState.FAILED, reason, signal)
+
+
+@pytest.mark.parametrize(
     ("said", "state", "reason"),
     [
         ("via condor_rm (by user alice)", JobState.CANCELLED, None),

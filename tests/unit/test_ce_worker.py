@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -387,6 +388,34 @@ def test_a_worker_without_the_library_leaves_nothing_behind(tmp_path: Path) -> N
     """Whether or not there are bindings."""
     directory = tmp_path / "own"
     directory.mkdir()
-    words = [sys.executable, "-m", "intercede.htcondor_ce.worker", str(directory), "ce:1"]
+    words = [sys.executable, "-m", "intercede.htcondor_ce.worker", str(directory), "ce:1", str(os.getpid())]
     subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=60)
     assert contents(tmp_path) == []
+
+
+LIBRARY = """
+import os, subprocess, sys
+words = [sys.executable, "-m", "intercede.htcondor_ce.worker", sys.argv[1], "ce:1", str(os.getpid())]
+subprocess.Popen(words, stdin=int(sys.argv[2]), stdout=int(sys.argv[3]), pass_fds=())
+os.read(0, 1)
+"""
+
+
+def test_a_worker_ends_with_the_library_whatever_it_is_doing(tmp_path: Path) -> None:
+    directory = tmp_path / "own"
+    directory.mkdir()
+    # the test holds the other ends, so that the worker is told nothing by the end of a file
+    asked, answers = os.pipe(), os.pipe()
+    words = [sys.executable, "-c", LIBRARY, str(directory), str(asked[0]), str(answers[1])]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=(asked[0], answers[1])) as library:
+        os.close(answers[1])
+        while not (directory / "log").exists():
+            time.sleep(0.02)
+        library.kill()
+    # all who could write there have ended
+    with open(answers[0], "rb") as reader:
+        assert reader.read() == b""
+    while directory.exists():
+        time.sleep(0.02)
+    for descriptor in asked:
+        os.close(descriptor)

@@ -51,6 +51,10 @@ TokenFile = Annotated[
     str | None,
     _option(_PLACE, "Its first line is the bearer token that a CE is shown.", "--token-file", metavar="FILE"),
 ]
+CondorTokenFile = Annotated[
+    str | None,
+    _option(_PLACE, "Its first line is the IDTOKEN that an HTCondor-CE is shown.", "--idtoken-file", metavar="FILE"),
+]
 ProxyFile = Annotated[
     str | None,
     _option(_PLACE, "The X.509 proxy (or certificate and key) that a CE is shown.", "--proxy-file", metavar="FILE"),
@@ -205,6 +209,7 @@ class Access:
     identity: Identity = None
     password_file: PasswordFile = None
     token_file: TokenFile = None
+    idtoken_file: CondorTokenFile = None
     proxy_file: ProxyFile = None
 
 

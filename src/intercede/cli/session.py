@@ -64,7 +64,7 @@ def settings_of(access: Access) -> ResourceSettings:
 
 def absolute(access: Access) -> Access:
     """The same access from any directory, for remembering it."""
-    names = ("config", "ssh_config", "identity", "password_file", "token_file", "proxy_file")
+    names = ("config", "ssh_config", "identity", "password_file", "token_file", "idtoken_file", "proxy_file")
     paths = {name: getattr(access, name) for name in names}
     return replace(access, **{name: str(Path(each).expanduser().absolute()) for name, each in paths.items() if each})
 
@@ -171,7 +171,10 @@ class Session:
 
     def _open(self, label: str) -> Any:
         access = self._access_of[label]
-        files = {"password": access.password_file, "token": access.token_file, "proxy": access.proxy_file}
+        files = {
+            "password": access.password_file, "token": access.token_file, "condor_token": access.idtoken_file,
+            "proxy": access.proxy_file,
+        }  # fmt: skip
         credentials = TerminalCredentials(access.identity, {name: path for name, path in files.items() if path})
         return registry.open_element(settings_of(access), credentials=credentials)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
     from intercede.workarea.scheduler import Scheduler
 
-__all__ = ["fetch", "receive"]
+__all__ = ["enter", "fetch", "receive"]
 
 _HEAD_LIMIT = 256 * 1024 * 1024
 _TAR_FAILED = 2  # GNU tar: 1, a file changed meanwhile; 2, one could not be read. More: it was not tar's own end.
@@ -105,7 +105,7 @@ def _announced(head: list[Section], jobs: dict[tuple[str, str], Gathering]) -> d
             purged[section.words[1]] = {str(number) for number in numbers(section.body)}
         elif section.head == "list":
             for line in section.body.split("\n"):
-                _enter(line, jobs)
+                enter(line, jobs)
     gone = {}
     for (tag, copy), job in jobs.items():
         job.patterns = patterns.get(tag, ())
@@ -115,7 +115,8 @@ def _announced(head: list[Section], jobs: dict[tuple[str, str], Gathering]) -> d
     return gone
 
 
-def _enter(line: str, jobs: dict[tuple[str, str], Gathering]) -> None:
+def enter(line: str, jobs: dict[tuple[str, str], Gathering]) -> None:
+    """Enter a line `TYPE SIZE ./TAG/c/COPY/NAME` of what the far side has."""
     kind, _, rest = line.partition(" ")
     size, _, name = rest.partition(" ")
     parts = name.replace("\x01", "\n").split("/", 4)

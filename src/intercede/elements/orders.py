@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from intercede.workarea.operations import Area
     from intercede.workarea.scheduler import Scheduler
 
-__all__ = ["Orders", "Run"]
+__all__ = ["Orders", "Run", "check_names"]
 
 T = TypeVar("T")
 Answers = dict["JobRef", "Outcome | IntercedeError"]
@@ -92,9 +92,8 @@ class Orders:
         """Replace secrets by name."""
         files = []
         wanted = list(refs)
+        check_names(secrets)
         for name, secret in secrets.items():
-            if name in {"", ".", ".."} or "/" in name or "\0" in name:
-                raise ConfigurationError(f"secrets.{name}", f"{name!r} is not a plain file name")
             data = secret.encode() if isinstance(secret, str) else secret
             files += [(f"{ref.submission}/{ref.copy_index}/{name}", data) for ref in wanted]
         if not files:
@@ -121,6 +120,17 @@ class Orders:
             else:
                 answers[ref] = CommandError(name, text, returncode=int(verdict) if verdict.isdigit() else None)
         return answers
+
+
+def check_names(secrets: Iterable[str]) -> None:
+    """Refuse names of secrets that are no names of files.
+
+    Raises:
+        ConfigurationError: One is none.
+    """
+    for name in secrets:
+        if name in {"", ".", ".."} or "/" in name or "\0" in name:
+            raise ConfigurationError(f"secrets.{name}", f"{name!r} is not a plain file name")
 
 
 def _renewed(ref: JobRef, seen: bool | None) -> Outcome | IntercedeError:

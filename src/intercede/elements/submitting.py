@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from intercede.workarea.operations import Chunk, Known, SubmitAnswer
     from intercede.workarea.scheduler import Scheduler
 
-__all__ = ["Submitting", "copies_of", "new_tag"]
+__all__ = ["SLOWEST", "Submitting", "copies_of", "new_tag"]
 
 
-_SLOWEST = 1_000_000  # bytes a second that a transfer is given time for
+SLOWEST = 1_000_000  # bytes a second that a transfer is given time for
 
 
 def new_tag() -> str:
@@ -139,7 +139,7 @@ class Submitting:
         return {name: text for name, text in texts.items() if text}
 
     async def _send(self, tag: str, digest: str, copies: int, words: Sequence[str], sandbox: Sandbox) -> SubmitAnswer:
-        seconds = self._settings.limits.submit_time + sandbox.size / _SLOWEST
+        seconds = self._settings.limits.submit_time + sandbox.size / SLOWEST
         try:
             return await self._run(lambda area: area.submit(tag, digest, copies, words, sandbox, seconds), retry=False)
         except (ConnectionLost, ParseError) as error:

@@ -73,6 +73,19 @@ class Gathering:
     def __post_init__(self) -> None:
         self.directory = self.into.joinpath(*self.place)
 
+    def bound(self, most_bytes: int, most_files: int) -> None:
+        """Hold what was listed against bounds, where the far side had other ones."""
+        used = count = 0
+        for at, each in enumerate(self.listed):
+            if each.kind not in {"f", "d", "l"}:
+                continue
+            count += 1
+            size = each.size if each.kind == "f" else 0
+            if count > most_files or used + size > most_bytes:
+                self.listed[at] = each._replace(kind="files" if count > most_files else "bytes")
+            else:
+                used += size
+
     def output(self, limits: str) -> JobOutput | IntercedeError:
         """What came of it."""
         too_much = []

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from intercede.errors import IntercedeError
     from intercede.htcondor_ce.protocol import Request
 
-__all__ = ["RemoteSchedd"]
+__all__ = ["RemoteSchedd", "private_directory"]
 
 T = TypeVar("T")
 WORKER = ("-P", "-m", "intercede.htcondor_ce.worker")
 
 
-def _private_directory() -> Path:
+def private_directory() -> Path:
+    """Make a directory that nobody else can enter."""
     return Path(tempfile.mkdtemp(prefix="intercede-"))
 
 
@@ -83,6 +84,7 @@ class RemoteSchedd:
         ca_directory: Whose else.
         time_limit: Seconds for one request, the start of a worker included.
         worker: What the interpreter is told to run.
+        counters: What it costs, counted on.
     """
 
     def __init__(
@@ -93,9 +95,10 @@ class RemoteSchedd:
         ca_directory: str = "",
         time_limit: float = 60,
         worker: Sequence[str] = WORKER,
+        counters: Counters | None = None,
     ) -> None:
         self.address = address
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self._trust = (ca_file, ca_directory)
         self._limit = time_limit
         self._words = tuple(worker)
@@ -106,8 +109,13 @@ class RemoteSchedd:
     def __repr__(self) -> str:
         return f"RemoteSchedd({self.address!r})"
 
-    async def ask(self, request: Request[T], credential: Credential | None) -> T:
+    async def ask(self, request: Request[T], credential: Credential | None, time_limit: float | None = None) -> T:
         """Ask one thing, in the name of a credential.
+
+        Args:
+            request: What.
+            credential: Whose name; None for nobody's.
+            time_limit: Seconds, if not those that hold for all requests.
 
         Raises:
             AuthenticationFailed: The daemon does not take the credential, or it does not allow this; nothing was done.
@@ -117,15 +125,16 @@ class RemoteSchedd:
             ConnectionLost: There was no answer, or none that tells: it may have been done.
             ConfigurationError: The bindings are not installed.
         """
+        limit = time_limit or self._limit
         async with self._turn:
             try:
-                async with asyncio.timeout(self._limit):
+                async with asyncio.timeout(limit):
                     worker = await self._ready(credential)
                     self.counters.commands += 1
                     answer = await worker.ask(request)
             except TimeoutError:
                 await self._end()
-                raise ConnectionLost(self._asked(request), f"no answer within {self._limit:g} s") from None
+                raise ConnectionLost(self._asked(request), f"no answer within {limit:g} s") from None
             except EOFError:
                 await self._end()
                 raise ConnectionLost(self._asked(request), "the process that asked has ended") from None
@@ -150,7 +159,7 @@ class RemoteSchedd:
         if self._worker is not None and (self._credential != credential or self._worker.process.returncode is not None):
             await self._end()
         if self._worker is None:
-            directory = await asyncio.to_thread(_private_directory)
+            directory = await asyncio.to_thread(private_directory)
             try:
                 process = await self._start(directory, credential)
             except BaseException:
@@ -171,6 +180,7 @@ class RemoteSchedd:
             *self._words,
             str(directory),
             self.address,
+            str(os.getpid()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

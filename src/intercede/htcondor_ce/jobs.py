@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,19 @@ from intercede.workarea.scheduler import Observation
 if TYPE_CHECKING:
     from intercede.htcondor_ce.protocol import Ad
 
-__all__ = ["ATTRIBUTES", "observe", "observe_past"]
+__all__ = ["ARRIVING", "ATTRIBUTES", "UNSENT", "is_arriving", "observe", "observe_past", "waits_for_files"]
 
 log = logging.getLogger("intercede.htcondor_ce")
 ATTRIBUTES = (
     "JobStatus", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason", "RemoteHost", "LastRemoteHost",
     "QDate", "JobCurrentStartDate", "EnteredCurrentStatus", "CompletionDate", "ExitBySignal", "ExitCode", "ExitSignal",
+    "IntercedeWalltime", "StageInStart", "ServerTime",
 )  # fmt: skip
 """What must be asked for."""
+ARRIVING = 20
+"""Seconds for which nobody gives up hope of files that were sent to a job."""
+UNSENT = "Staging of job files failed"
+"""Why a schedd removes jobs by itself whose files did not all come."""
 # SYSTEM_PERIODIC_REMOVE of an HTCondor-CE; of a pool's own limits HTCondor says only which expression it was
 LATE = "job exceeded allowed walltime"
 
@@ -32,6 +38,8 @@ def observe(ad: Ad) -> Observation:
         log.warning("a schedd says a state that this release does not know: %r", status)
         return Observation(status, JobState.UNKNOWN, detail=f"HTCondor says JobStatus {status}")
     state, word = STATES[status]
+    if is_arriving(ad):
+        return Observation(word, JobState.QUEUED, detail="its files are on their way", submitted=_time(ad, "QDate"))
     seen = Observation(word, state, submitted=_time(ad, "QDate"))
     if state is JobState.QUEUED:
         return seen
@@ -42,13 +50,29 @@ def observe(ad: Ad) -> Observation:
     if state is JobState.HELD:
         code, subcode = ad["HoldReasonCode"], ad["HoldReasonSubCode"]
         codes = f"{code}.{subcode}" if subcode else f"{code}"
-        detail = f"held ({codes}): {_text(ad, 'HoldReason')}"
+        # one that waits for its files may be told to be held when it has them, without a word of why
+        detail = "held" if code is None else f"held ({codes}): {_text(ad, 'HoldReason')}"
         return _ended(seen._replace(reason=HOLDS.get(str(code)), detail=detail), ad)
     if word == "Completed":
         ended = _time(ad, "CompletionDate") or _time(ad, "EnteredCurrentStatus")
         seen = _ended(seen._replace(ended=ended), ad)
+        if _is_late(seen, ad):
+            return seen._replace(
+                state=JobState.FAILED, reason=Reason.WALLTIME, signal=None, detail="ended at its walltime"
+            )
         return seen._replace(state=JobState.SUCCEEDED if seen.exit_code == 0 else JobState.FAILED)
     return seen
+
+
+def waits_for_files(ad: Ad) -> bool:
+    """Whether a job waits for its files."""
+    return ad["JobStatus"] == 5 and ad["HoldReasonCode"] == 16
+
+
+def is_arriving(ad: Ad) -> bool:
+    """Whether a job may be given its files just now: it is told a second later that it has them."""
+    began, now = max(_number(ad, "StageInStart") or 0, _number(ad, "QDate") or 0), _number(ad, "ServerTime")
+    return waits_for_files(ad) and now is not None and now - began < ARRIVING
 
 
 def observe_past(ad: Ad) -> Observation:
@@ -56,9 +80,19 @@ def observe_past(ad: Ad) -> Observation:
     seen = observe(ad)
     if seen.word != "Removed":
         return seen
+    if seen.detail.startswith(UNSENT):
+        return seen._replace(state=JobState.FAILED, reason=Reason.STAGING)
     if LATE in seen.detail:
         return seen._replace(state=JobState.FAILED, reason=Reason.WALLTIME)
     return seen._replace(state=JobState.CANCELLED if ORDERED.search(seen.detail) else JobState.FAILED)
+
+
+def _is_late(seen: Observation, ad: Ad) -> bool:
+    """Whether the job's script said, by the signal that it ended itself with, that it ended the payload at its time."""
+    limit = _number(ad, "IntercedeWalltime")
+    if limit is None or seen.signal != signal.SIGXCPU or seen.ended is None or seen.submitted is None:
+        return False
+    return (seen.ended - seen.submitted).total_seconds() >= limit
 
 
 def _ended(seen: Observation, ad: Ad) -> Observation:

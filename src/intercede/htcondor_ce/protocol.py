@@ -83,7 +83,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class History(Query):
-    """Ask for jobs that have left the queue."""
+    """Ask for jobs that have left the queue.
+
+    Attributes:
+        match: How many are wanted: the newest ones, and the history is read no further. -1 for all there are.
+    """
+
+    match: int = -1
 
 
 class Submitted(NamedTuple):

@@ -4,14 +4,18 @@ They hold the interpreter's lock for whole calls, up to a minute where a daemon 
 daemon is used again whatever credential is configured later. So a worker serves one address with one credential, and
 the library ends it when it is late.
 
-Its directory and the address are its arguments, its configuration is its environment (`credential.py`), requests come
-on stdin. It ends at the end of stdin and removes the directory, for then nobody else may be left to do so.
+Its directory, the address and the library's process are its arguments, its configuration is its environment
+(`credential.py`), requests come on stdin. It is two processes: one works, and the other one ends it with the library
+and removes the directory, for then nobody else may be left to do so.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -105,8 +109,11 @@ class Schedd:
 
     def _query(self, request: Query) -> list[Ad]:
         schedd = self._schedd()
-        ask = schedd.history if isinstance(request, History) else schedd.query
-        return [self._plain(ad, request.attributes) for ad in ask(request.constraint, list(request.attributes))]
+        if isinstance(request, History):
+            found = schedd.history(request.constraint, list(request.attributes), request.match)
+        else:
+            found = schedd.query(request.constraint, list(request.attributes))
+        return [self._plain(ad, request.attributes) for ad in found]
 
     def _plain(self, ad: Any, attributes: tuple[str, ...]) -> Ad:
         found: Ad = dict.fromkeys(attributes)
@@ -213,13 +220,45 @@ def serve(bindings: tuple[Any, Any], address: str, log: Log, requests: IO[bytes]
         answers.flush()
 
 
+def end_with(parent: int, how: signal.Signals) -> None:
+    """Have this process told when its parent has ended, whatever it is doing then."""
+    if sys.platform == "linux":
+        # prctl(2), PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, how)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def keep(worker: int, directory: Path, library: int) -> None:
+    """End the worker with the library, and see to it that nothing of it stays.
+
+    A submission that went on would be another one than that which somebody else begins under the same tag. The bindings
+    keep a worker from hearing anything for as long as a call of theirs takes, so it is another process that listens.
+    """
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        end_with(library, signal.SIGTERM)
+        for descriptor in (0, 1):
+            os.close(descriptor)
+        os.waitpid(worker, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def main() -> None:
     """Serve the library that started this process."""
-    directory, address = Path(sys.argv[1]), sys.argv[2]
+    directory, address, library = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    keeper = os.getpid()
+    if worker := os.fork():
+        keep(worker, directory, library)
+        return
+    end_with(keeper, signal.SIGKILL)
     # what the bindings print must not be taken for an answer
     answers = os.fdopen(os.dup(1), "wb")
-    log = Log(directory / "log")
     try:
+        log = Log(directory / "log")
         import classad2
         import htcondor2
 
@@ -228,8 +267,6 @@ def main() -> None:
     except ImportError as error:
         answers.write(frame(Failure(Kind.MISSING, str(error))))
         answers.flush()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
 
-__all__ = ["HTCondor"]
+__all__ = ["ABSENT", "FIELDS", "FULL", "HTCondor", "native_lines"]
 
 AGAIN = "intercede: it was started once, lost its place, and is not to be started again"
 LATE = "intercede: its walltime is over"
@@ -152,11 +152,7 @@ class HTCondor:
         if account := wanted.account or settings.account:
             lines.append(f"accounting_group = {account}")
         lines += _policy(wanted, requeue=description.requeue)
-        native = native_words(self.name, description, settings)
-        for line in native:
-            if "\n" in line or re.match(r"\s*queue\b", line, re.IGNORECASE):
-                raise ConfigurationError("native.htcondor", f"{line!r} is not one line of a submit description")
-        return (*lines, *native)
+        return (*lines, *native_lines(description, settings))
 
     def files(self) -> dict[str, bytes]:
         """HTCondor needs no more."""
@@ -226,6 +222,19 @@ class HTCondor:
                 running=everybody[1], ours_waiting=ours[0], ours_running=ours[1],
             ),
         ))  # fmt: skip
+
+
+def native_lines(description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
+    """The site's and the description's own lines of a submit description.
+
+    Raises:
+        ConfigurationError: One is more than a line, or says what is queued.
+    """
+    native = native_words(HTCondor.name, description, settings)
+    for line in native:
+        if "\n" in line or re.match(r"\s*queue\b", line, re.IGNORECASE):
+            raise ConfigurationError("native.htcondor", f"{line!r} is not one line of a submit description")
+    return native
 
 
 def _policy(wanted: Resources, *, requeue: bool) -> list[str]:

@@ -34,21 +34,8 @@ known() {
   cat "$tag/purged"
 }
 exec 4>&1
-list=$(candidates | xargs -0 sh -c '[ "$#" = 0 ] || find "$@" -printf "%y %s %p\0"' sh 2>/dev/null |
-  tr '\n\0' '\001\n' | awk -v bytes="$bytes" -v files="$files" '
-  { type = $1; size = $2; name = substr($0, length(type) + length(size) + 3)
-    if (name in seen) next
-    seen[name] = 1
-    split(name, part, "/"); job = part[2] "/" part[4]
-    if (part[5] != "work" && (type == "d" || part[6] != "")) next
-    if (type == "f") {
-      if (count[job] + 1 > files) type = "files"
-      else if (used[job] + size > bytes) type = "bytes"
-      else { count[job]++; used[job] += size } }
-    else if ((type == "d" || type == "l") && ++count[job] > files) type = "files"
-    print type, size, name }')
+list=$(candidates | ic_bounded "$bytes" "$files")
 say list
 printf '%s\n' "$list"
 say tar
-printf '%s\n' "$list" | awk '$1 == "f" || $1 == "l" || $1 == "d" { print substr($0, length($1) + length($2) + 3) }' |
-  tr '\n\001' '\0\n' | tar -cf - --format=gnu --hard-dereference --no-recursion --null -T - 2>/dev/null
+printf '%s\n' "$list" | ic_streamed

@@ -27,7 +27,7 @@ _PARTS = {
     "purge": ("purge",),
     "renew": ("renew",),
     "log": ("outputs", "log"),
-    "collect": ("outputs", "collect"),
+    "collect": ("outputs", "bounded", "collect"),
 }
 
 

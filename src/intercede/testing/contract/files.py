@@ -13,11 +13,13 @@ from intercede.answers import JobOutput
 from intercede.errors import ConfigurationError, IntercedeError, LimitExceeded, NotFound
 from intercede.model import Copy
 from intercede.testing.contract.place import local_copy
+from intercede.testing.contract.select import lacks, needs
 from intercede.testing.contract.steps import fetch_one, final, run, script, waiting_jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from intercede.model import JobRef
     from intercede.protocols import Element
     from intercede.testing.contract.place import Spot
 
@@ -162,7 +164,7 @@ class TestOutputs:
         assert isinstance(first, JobOutput)
         assert isinstance(second, JobOutput)
         assert (first.stdout, first.stderr) == (None, None)
-        assert second.stdout is not None
+        assert (second.stdout is None) == spot.place.has("blind")
 
 
 class TestLinks:
@@ -286,9 +288,14 @@ class TestBounds:
         assert isinstance(many, LimitExceeded)
 
 
+async def _all_of(ce: Element, ref: JobRef) -> bytes:
+    return b"".join([chunk.data async for chunk in ce.follow(ref)])
+
+
 class TestLogs:
     """Reading what a job writes while it runs."""
 
+    @lacks("blind")
     async def test_pieces(self, spot: Spot, ce: Element) -> None:
         text = (
             'printf 0123456789; printf err >&2; mkdir d; echo f >"d/a b"; : >"$1/ready";'
@@ -317,6 +324,30 @@ class TestLogs:
         assert (last.data, last.next_offset, last.ended) == (b"x\n", 12, True)
         assert (await ce.read_log(ref, "d/a b")).data == b"f\n"
 
+    @needs("blind")
+    async def test_nothing_before_the_end(self, spot: Spot, ce: Element) -> None:
+        text = (
+            'printf 0123456789; printf err >&2; mkdir d; echo f >"d/a b"; : >"$1/ready";'
+            'while [ ! -e "$1/go" ]; do sleep 0.1; done; echo x'
+        )
+        (ref,) = (await ce.submit(script(text, spot.home, outputs=("d",)))).refs
+        await spot.shell("while [ ! -e ready ]; do sleep 0.1; done")
+        with pytest.raises(NotFound):
+            await ce.read_log(ref)
+        for name in ("../stdout", "/etc/passwd", "", ".", "d/../../stdout", "d//f"):
+            with pytest.raises(ConfigurationError):
+                await ce.read_log(ref, name)
+        following = asyncio.ensure_future(_all_of(ce, ref))
+        await spot.shell(": >go")
+        assert await asyncio.wait_for(following, 60) == b"0123456789x\n"
+        for offset, data in ((3, b"3456789x\n"), (-4, b"89x\n"), (-99, b"0123456789x\n"), (12, b""), (99, b"")):
+            chunk = await ce.read_log(ref, offset=offset)
+            assert (chunk.data, chunk.ended, chunk.next_offset - chunk.offset) == (data, True, len(data))
+        assert [(await ce.read_log(ref, name)).data for name in ("stderr", "d/a b")] == [b"err", b"f\n"]
+        for name in ("nope", "d", "stdout/x"):
+            with pytest.raises(NotFound):
+                await ce.read_log(ref, name)
+
     async def test_bounded(self, spot: Spot) -> None:
         async with spot.element(limits={"log_bytes": 1000}) as ce:
             (ref,) = await run(ce, script("head -c 2500 /dev/zero"))
@@ -325,6 +356,7 @@ class TestLogs:
             pieces = [len(chunk.data) async for chunk in ce.follow(ref)]
             assert sum(pieces) == 2500
 
+    @lacks("blind")
     async def test_followed_and_resumed_elsewhere(self, spot: Spot, ce: Element) -> None:
         text = (
             'i=0; while [ $i -lt 10 ]; do echo "line $i"; i=$((i + 1));'

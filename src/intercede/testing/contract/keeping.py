@@ -34,7 +34,8 @@ class TestPurge:
         assert isinstance(outcomes[refs[0]], CommandError)
         assert outcomes[refs[1]] is Outcome.DONE
         assert list(outcomes) == refs
-        assert (await ce.read_log(refs[0])).data == b"said\n"
+        if not spot.place.has("blind"):
+            assert (await ce.read_log(refs[0])).data == b"said\n"
 
     async def test_waiting_job_is_no_ended_one(self, spot: Spot, ce: Element) -> None:
         refs = await waiting_jobs(spot, ce, script(":"))
@@ -146,7 +147,7 @@ class TestCapacity:
         assert len({each.name for each in before}) == len(before)
         default = next(each for each in before if each.is_default)
         assert default.accepting
-        assert default.cores
+        assert default.cores or spot.place.has("uncounted")
         running = (await ce.submit(script("sleep 300"))).refs
         await reached(ce, running[0], JobState.RUNNING)
         await waiting_jobs(spot, ce, script(":"), 3)
@@ -158,8 +159,9 @@ class TestCapacity:
         assert now.ours_running >= 1
         assert now.waiting >= now.ours_waiting
         assert now.running >= now.ours_running
-        assert now.free_cores is not None
-        assert 0 <= now.free_cores <= default.cores
+        if default.cores:
+            assert now.free_cores is not None
+            assert 0 <= now.free_cores <= default.cores
         assert capacity.free_for_us(2) == 0
         assert capacity.free_for_us(now.ours_waiting + 100, default.name) == 100
 

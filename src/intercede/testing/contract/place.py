@@ -45,6 +45,10 @@ def traits_of(scheduler: type[Scheduler], *more: str) -> frozenset[str]:
 
     - `one-host`: jobs run on the submit host itself;
     - `apart`: the nodes see nothing of the work area; the scheduler moves a job's files (`Place.areas`, `Place.base`);
+    - `blind`: nothing that a job writes can be seen before it has ended;
+    - `nodeless`: nobody tells on which node a job runs;
+    - `uncounted`: nobody tells how many cores there are;
+    - `any-queue`: names of queues are passed on, and what they mean nobody tells;
     - `accounts`: jobs may be charged to an account;
     - `supervised`: jobs are processes of the submit host, and nobody but us looks after them;
     - `hold`: jobs can be held and made to wait (`Place.native_hold`, `Place.native_wait`);

@@ -141,7 +141,7 @@ class TestResources:
     async def test_nodes(self, spot: Spot, ce: Element) -> None:
         await self._refused(spot, ce, "nodes", nodes=2)
 
-    @lacks("queues")
+    @lacks("queues", "any-queue")
     async def test_no_queues_at_all(self, spot: Spot, ce: Element) -> None:
         await self._unknown(spot, ce, "queue")
 
