@@ -276,7 +276,7 @@ async def test_many_are_listed_cancelled_and_purged(opened: Opener) -> None:
     assert ce.counters.commands - before <= 2
     before = ce.counters.commands
     assert set((await ce.cancel(refs)).values()) == {Outcome.DONE}
-    assert ce.counters.commands - before == 1
+    assert ce.counters.commands - before == 2
     statuses = await final(ce, refs, 120)
     assert {each.state for each in statuses.values()} == {JobState.CANCELLED}
     assert set((await ce.purge(refs)).values()) == {Outcome.DONE}

@@ -250,7 +250,7 @@ class ArcElement:
             yield chunk
 
     async def cancel(self, refs: Iterable[JobRef]) -> dict[JobRef, Outcome | IntercedeError]:
-        """Order the jobs' end, a thousand a request; idempotent. It takes the CE some seconds."""
+        """Order the jobs' end, a thousand a request; idempotent. It takes the CE some seconds to carry it out."""
         wanted = list(own(refs, self.id))
         ended = {ref for ref, known in self._memory.items() if known.status and known.status.state.is_final}
         return await self._do(CANCEL, lambda client: cancel(client, self._book, wanted, ended))

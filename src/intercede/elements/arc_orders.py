@@ -41,8 +41,11 @@ async def _ours(client: ArcClient, book: Book, refs: Sequence[JobRef]) -> tuple[
 async def cancel(client: ArcClient, book: Book, refs: Sequence[JobRef], ended: set[JobRef]) -> Answers:
     """Cancel jobs; those that are known to have ended need it no more."""
     wanted, answers = await _ours(client, book, [ref for ref in refs if ref not in ended])
-    said = await client.kill([ref.native for ref in wanted])
-    for ref in wanted:
+    live = await client.jobs() if wanted else {}
+    # one that the list lacks may be there: its state is changing
+    open_ones = [ref for ref in wanted if not state_of(live.get(ref.native, "None")).is_final]
+    said = await client.kill([ref.native for ref in open_ones])
+    for ref in open_ones:
         answer = said[ref.native]
         if answer.is_good:
             answers[ref] = Outcome.DONE
