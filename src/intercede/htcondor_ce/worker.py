@@ -168,8 +168,11 @@ class Schedd:
         for job in request.directories.keys() - refused:
             jobs.setdefault(request.directories[job], []).append(job)
         for directory, some in jobs.items():
-            if self._redirected(schedd, some, directory):
-                # one of them is not ours
+            why = self._redirected(schedd, some, directory)
+            if why and len(some) == 1:
+                # 23.9.6 refuses it once, and not when it is asked again
+                refused[some[0]] = why
+            elif why:
                 refused |= {job: why for job in some if (why := self._redirected(schedd, [job], directory))}
         if wanted := [job for job in request.directories if job not in refused]:
             schedd.retrieve(wanted)
