@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import local, memory, report, startup
+from benchmarks import ce, local, memory, report, startup
 from benchmarks.batch import Batch
 from benchmarks.cluster import cluster, raw, settings_of
 from benchmarks.measure import say
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ON_SLURM = ("slurm", "big", "memory", "forgotten")
 OTHERS = {"gridengine": GRIDENGINE, "htcondor": HTCONDOR, "oar": OAR}
-GROUPS = ("startup", "local", *ON_SLURM, *OTHERS)
+GROUPS = ("startup", "local", *ON_SLURM, *OTHERS, "ce")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +70,10 @@ def _measure(entries: list[Entry], scratch: Path, groups: set[str], asked: argpa
         say(f"{OTHERS[name].stack} over SSH")
         with cluster(OTHERS[name].stack, reuse=asked.reuse) as stack:
             asyncio.run(_other(OTHERS[name], entries, stack, scratch, asked))
+    if "ce" in groups:
+        say(f"{ce.STACK}, over the network")
+        with cluster(ce.STACK, reuse=asked.reuse) as stack:
+            asyncio.run(ce.measure(entries, stack, scratch / "ce", asked.n, asked.repetitions))
 
 
 async def _slurm(

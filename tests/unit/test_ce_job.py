@@ -16,7 +16,7 @@ from intercede.elements import htcondor_ce_files as files
 from intercede.elements import htcondor_ce_submitting as submitting
 from intercede.elements.unpack import Gathering
 from intercede.errors import CommandError, LimitExceeded, ParseError
-from intercede.htcondor_ce.description import BACK
+from intercede.htcondor_ce.description import back_of
 from intercede.model import Copy, JobDescription, JobRef
 from intercede.settings import ResourceSettings
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from intercede.errors import IntercedeError
 
+BACK = back_of(1)
 REF = JobRef("ce", "t-1", 1, "7.1")
 AD = "NumJobStarts = {}\n"
 
@@ -64,7 +65,7 @@ async def test_it_runs_and_comes_back(tmp_path: Path) -> None:
     node = Node(tmp_path, text, inputs={"data": data}, outputs=("*.dat", "none"))
     assert (node.sent / "1.own").stat().st_mode & 0o777 == 0o600
     assert b"geheim" not in (node.sent / "runner").read_bytes()
-    assert node.items[0]["ic_back"] == f"{BACK},0.own"
+    assert node.items[0]["ic_back"] == "0.out,0.own"
     assert node.run() == 3
     # it takes the place of what the CE keeps
     assert (node.home / "1.own").read_bytes() == b""

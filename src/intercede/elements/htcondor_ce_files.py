@@ -14,7 +14,7 @@ from intercede.elements.htcondor_ce_access import WRITE
 from intercede.elements.unpack import Gathering
 from intercede.errors import CommandError, IntercedeError, LimitExceeded, NotFound, ParseError, StorageError
 from intercede.htcondor_ce.client import private_directory
-from intercede.htcondor_ce.description import BACK, LABEL, constraint_of, native_of, read_label
+from intercede.htcondor_ce.description import LABEL, back_of, constraint_of, native_of, read_label
 from intercede.htcondor_ce.protocol import Query, Retrieve
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ async def _retrieved(
     directory = await asyncio.to_thread(private_directory)
     found: dict[JobRef, JobOutput | IntercedeError] = {}
     try:
-        places = {ref: directory / ref.native for ref in jobs}
-        await asyncio.to_thread(lambda: [each.mkdir(mode=0o700) for each in places.values()])
+        # one for each cluster: each has to be told the schedd once
+        places = {ref: directory / ref.native.partition(".")[0] for ref in jobs}
+        await asyncio.to_thread(lambda: [each.mkdir(mode=0o700) for each in set(places.values())])
         asked = Retrieve({ref.native: str(places[ref]) for ref in jobs})
         refused = await access.ask(asked, WRITE, settings.limits.output_time)
         for ref, job in jobs.items():
@@ -70,7 +71,7 @@ async def _retrieved(
                 found[ref] = NotFound(f"output of {ref}", refused[ref.native])
                 continue
             try:
-                found[ref] = await _unpacked(job, places[ref] / BACK, settings, access)
+                found[ref] = await _unpacked(job, places[ref] / back_of(ref.copy_index), settings, access)
             except StorageError:
                 raise
             except (CommandError, ParseError) as error:

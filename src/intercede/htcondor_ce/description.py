@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from intercede.model import JobRef, Resources
 
 __all__ = [
-    "ABANDONED", "ANEW", "BACK", "JOB_SHELL", "LABEL", "Label", "constraint_of", "describe", "item", "named",
+    "ABANDONED", "ANEW", "JOB_SHELL", "LABEL", "Label", "back_of", "constraint_of", "describe", "item", "named",
     "native_of", "program_head", "read_label",
 ]  # fmt: skip
 
-BACK = "ic.out"
-"""The one file that comes back of a job."""
 ABANDONED = "intercede: abandoned before its files came"
 ANEW = "intercede: its files never came, and it is sent anew"
 _GRACE = 60  # seconds after the walltime, when the job's own script has ended it and what it leaves is brought back
@@ -175,6 +173,12 @@ def describe(
     return (*(f"{name} = {value}" for name, value in lines.items()), *label.lines(), *native)
 
 
+def back_of(copy: int) -> str:
+    """The name of the one file that comes back of a copy; it is its own, as all of a submission go to one directory."""
+    return f"{copy}.out"
+
+
 def item(copy: int, own: str, key: str) -> dict[str, str]:
     """What one copy has of its own in that description."""
-    return {"ic_own": own, "ic_back": f"{BACK},{copy}.own" if own else BACK, "ic_key": quoted(key)}
+    back = back_of(copy)
+    return {"ic_own": own, "ic_back": f"{back},{copy}.own" if own else back, "ic_key": quoted(key)}

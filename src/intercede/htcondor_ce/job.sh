@@ -3,7 +3,7 @@
 ic_identify() {
   ic_top=$PWD ic_tag=$1 ic_dir=$PWD/$1 ic_first=0 ic_index=$2 ic_native=- ic_owner=- ic_sleeper=
   ic_forward='HUP INT QUIT USR1 USR2 ALRM TERM'
-  : >ic.out # HTCondor holds a job whose output is missing
+  : >"$2.out" # HTCondor holds a job whose output is missing
   mkdir -m 700 "$1" && tail -c "+$ic_skip" "$0" | tar -xof - -C "$1" && [ -f "$1/whole" ] || exit 66
   if [ -f "$2.own" ]; then
     rm "$1/whole" && tar -xof "$2.own" -C "$1" && [ -f "$1/whole" ] || exit 66
@@ -57,7 +57,7 @@ ic_after() {
   read -r ic_bytes ic_files <"$ic_dir/bounds"
   ic_candidates | ic_bounded "$ic_bytes" "$ic_files" >.list
   { echo $(($(wc -c <.list))); cat .list; ic_streamed <.list; } >.out
-  mv -f .out ic.out
+  mv -f .out "$ic_copy.out"
   # HTCondor tells exit code or signal alone: this one says that the time was over, and its payload did not end well
   if [ "$(cat "$home/.flag" 2>/dev/null)" = walltime ]; then
     read -r _ _ _ _ ic_code _ <"$home/record"

@@ -163,17 +163,30 @@ class Schedd:
         # 23.9.6 takes an attribute of a job that never was, and gives no file without a word
         there = {f"{ad['ClusterId']}.{ad['ProcId']}" for ad in known}
         refused = {job: "it is not in the queue" for job in request.directories if job not in there}
+        # files go where the submitting client was, unless that is changed
+        jobs: dict[str, list[str]] = {}
         for job in request.directories.keys() - refused:
-            try:
-                # files go where the submitting client was, unless that is changed
-                schedd.edit([job], "SUBMIT_Iwd", self._classad.quote(request.directories[job]))
-            except self._htcondor.HTCondorException as error:
-                if classify(str(error)).kind is not Kind.FAILED:
-                    raise
-                refused[job] = str(error)
+            jobs.setdefault(request.directories[job], []).append(job)
+        for directory, some in jobs.items():
+            why = self._redirected(schedd, some, directory)
+            if why and len(some) == 1:
+                # 23.9.6 refuses it once, and not when it is asked again
+                refused[some[0]] = why
+            elif why:
+                refused |= {job: why for job in some if (why := self._redirected(schedd, [job], directory))}
         if wanted := [job for job in request.directories if job not in refused]:
             schedd.retrieve(wanted)
         return refused
+
+    def _redirected(self, schedd: Any, jobs: list[str], directory: str) -> str:
+        """Have files of jobs go to a directory; gives why not, and then it is so for none of them."""
+        try:
+            schedd.edit(jobs, "SUBMIT_Iwd", self._classad.quote(directory))
+        except self._htcondor.HTCondorException as error:
+            if classify(str(error)).kind is not Kind.FAILED:
+                raise
+            return str(error) or "it is refused"
+        return ""
 
 
 class Log:
