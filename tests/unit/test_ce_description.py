@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from intercede.htcondor_ce.protocol import Ad
 
-TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=20)
+# what a caller may say: any bytes but NUL
+TEXTS = st.binary(max_size=20).map(lambda data: os.fsdecode(data.replace(b"\0", b"0")))
 MINE = Label("t-1", "ce01", "d1", 3, 1795617349, ("*.dat", "a b"))
 
 
