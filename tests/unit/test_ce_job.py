@@ -166,4 +166,4 @@ async def test_who_gives_up_while_it_is_sent_leaves_nothing(
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
     assert sending.cancelled()
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
