@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +13,7 @@ from intercede.model import Resources
 from intercede.testing.contract.steps import final, script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from testbed.stack import Stack
     from tests.shapes.conftest import SpotAt
@@ -23,15 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.testbed
 
 STACK = "gridengine-8.1-stock"
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One test at a time: one of them stops the daemon."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    with (tmp_path_factory.getbasetemp().parent / f"stock-{run}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 async def test_nothing_is_said_of_a_job_that_neither_source_knows_yet(spot_on: SpotAt) -> None:
@@ -54,6 +43,7 @@ async def test_nothing_is_said_of_a_job_that_neither_source_knows_yet(spot_on: S
     assert {state for states in seen for state in states} <= {JobState.QUEUED, JobState.RUNNING, JobState.FAILED}
 
 
+@pytest.mark.alone
 async def test_a_daemon_that_is_down(spot_on: SpotAt, stack_factory: Callable[[str], Stack]) -> None:
     spot = await spot_on(STACK)
     qmaster = stack_factory(STACK).daemon("sge_qmaster")

@@ -131,8 +131,9 @@ async def _purge(client: ArcClient, book: Book, known: Known, refs: Iterable[Job
     gone = [known.natives[copy] for copy in copies if copy != first]
     for native, answer in (await client.clean([*gone, *known.spare])).items():
         if not answer.is_good and answer.code != 404:
-            failed = next(ref for ref in answers if ref.native == native)
-            answers[failed] = CommandError(f"purge of {failed}", answer.reason, returncode=answer.code)
+            for ref in answers:
+                if ref.native == native:
+                    answers[ref] = CommandError(f"purge of {ref}", answer.reason, returncode=answer.code)
     if first in copies:
         home = f"{known.label.tag}/c/{first}"
         for path in (OUT, *(f"{home}/{name}" for name in ("record", "stdout", "stderr"))):

@@ -29,8 +29,12 @@ ic_before() {
   [ -f walltime ] || return 0
   read -r ic_late <walltime
   ( # the payload must not be waited for by this one
-    trap - HUP INT QUIT USR1 USR2 ALRM TERM
-    sleep "$ic_late"
+    trap - HUP INT QUIT USR1 USR2 ALRM
+    trap 'kill "$ic_nap"; exit' TERM
+    sleep "$ic_late" &
+    ic_nap=$!
+    wait "$ic_nap"
+    trap - TERM
     kill -TERM $$
     sleep 10
     kill -KILL "$(cat "$ic_here/.pid")"
