@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -141,3 +143,27 @@ async def test_a_link_a_pipe_or_nothing_is_not_read(tmp_path: Path) -> None:
         with pytest.raises(CommandError):
             await node.back(tmp_path / "into")
         back.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("instant", [0.0, 0.002, 0.02, 0.2])
+async def test_who_gives_up_while_it_is_sent_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: float
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    where = {"host": "ce.example.org", "port": 9619}
+    settings = ResourceSettings.model_validate({"id": "ce", "scheduler": "htcondor-ce", "endpoint": where})
+    copies = [Copy(secrets={"s": "geheim"})] * 200
+    order = submitting.begin(JobDescription(executable="true"), copies, None, settings)
+    never = asyncio.Event()
+
+    async def ask(*_: object) -> None:
+        await never.wait()
+
+    access: Any = SimpleNamespace(endpoint=settings.endpoint, ask=ask)
+    book: Any = None
+    sending = asyncio.ensure_future(submitting.submit(access, book, order, settings))
+    await asyncio.sleep(instant)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert sending.cancelled()
+    assert os.listdir(tmp_path) == []

@@ -58,7 +58,7 @@ async def fetch(
 async def _retrieved(
     jobs: dict[JobRef, Gathering], settings: ResourceSettings, access: Access
 ) -> dict[JobRef, JobOutput | IntercedeError]:
-    directory = await asyncio.to_thread(private_directory)
+    directory = private_directory()
     found: dict[JobRef, JobOutput | IntercedeError] = {}
     try:
         # one for each cluster: each has to be told the schedd once
@@ -164,7 +164,7 @@ class Shelf:
 
     async def _fetch(self, ref: JobRef) -> None:
         await self._clear()
-        directory = await asyncio.to_thread(private_directory)
+        directory = private_directory()
         try:
             found = (await fetch([ref], directory, True, self._settings, self._access))[ref]
             output = found.kept if isinstance(found, LimitExceeded) else found

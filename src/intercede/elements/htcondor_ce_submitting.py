@@ -163,9 +163,10 @@ async def _taken_back(access: Access, known: Known, reason: str) -> bool:
 async def _sent(access: Access, order: Order, settings: ResourceSettings) -> Submitted:
     tag, limits = order.label.tag, settings.limits
     size = order.common.size * order.label.copies
-    directory = await asyncio.to_thread(private_directory)
+    directory = private_directory()
+    writing = asyncio.ensure_future(asyncio.to_thread(_write, directory, order))
     try:
-        items = await asyncio.to_thread(_write, directory, order)
+        items = await asyncio.shield(writing)
         kept = int(access.endpoint.retention.total_seconds())
         lines = describe(
             order.label, order.resources, program=str(directory / "runner"), kept=kept, native=order.native
@@ -178,6 +179,8 @@ async def _sent(access: Access, order: Order, settings: ResourceSettings) -> Sub
     except CommandError as error:
         raise refused("the schedd", error.answer, 1, full=FULL, absent=ABSENT, fields=FIELDS) from error
     finally:
+        # whoever gives up here must not leave secrets that are written a moment later
+        await asyncio.gather(writing, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 

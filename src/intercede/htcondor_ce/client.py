@@ -159,7 +159,8 @@ class RemoteSchedd:
         if self._worker is not None and (self._credential != credential or self._worker.process.returncode is not None):
             await self._end()
         if self._worker is None:
-            directory = await asyncio.to_thread(private_directory)
+            # not in a thread: one that is cancelled meanwhile would leave what it had made
+            directory = private_directory()
             try:
                 process = await self._start(directory, credential)
             except BaseException:
@@ -170,7 +171,7 @@ class RemoteSchedd:
         return self._worker
 
     async def _start(self, directory: Path, credential: Credential | None) -> asyncio.subprocess.Process:
-        settings = await asyncio.to_thread(write_credential, directory, credential)
+        settings = write_credential(directory, credential)
         settings |= configuration(directory, *self._trust)
         environment = {f"_condor_{name}": value for name, value in settings.items()}
         environment |= {"CONDOR_CONFIG": "ONLY_ENV", "HOME": str(directory), "LC_ALL": "C", "TZ": "UTC0"}
