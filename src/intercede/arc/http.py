@@ -115,6 +115,7 @@ class Session:
         self._connections = connections
         self._patience = aiohttp.ClientTimeout(total=None, sock_connect=min(patience, 30), sock_read=patience)
         self._session: aiohttp.ClientSession | None = None
+        self._spoke = False
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -195,9 +196,10 @@ class Session:
             sent["Authorization"] = f"Bearer {token}"
         self.counters.commands += 1
         self.counters.bytes_sent += len(body) if isinstance(body, bytes) else 0
-        with _translated(asked):
+        with _translated(asked, spoke=self._spoke):
             url = URL(self._base + path, encoded=True)
             async with self._opened().request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
+                self._spoke = True
                 if answer.status >= 300 and answer.status != 416:
                     said = (await answer.content.read(4096)).decode("utf-8", "replace").strip()
                     raise _refused(asked, answer.status, answer.reason or "", said, scope or _SCOPES.get(method, ""))
@@ -205,7 +207,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def _translated(asked: str) -> Generator[None]:
+def _translated(asked: str, *, spoke: bool) -> Generator[None]:
     try:
         yield
     except aiohttp.ClientConnectorCertificateError as error:
@@ -223,6 +225,9 @@ def _translated(asked: str) -> Generator[None]:
             raise _not_connected(asked, str(error)) from None
         raise ConnectionLost(asked, str(error) or type(error).__name__) from None
     except aiohttp.ClientResponseError as error:
+        if spoke:
+            # seen of 7.0.0 on a kept connection: an answer that was longer than announced, and then the next one
+            raise ConnectionLost(asked, f"the answer was no HTTP: {error.message}") from None
         raise ParseError(asked, f"no HTTP: {error.message}", "Is this an ARC CE?") from None
 
 
