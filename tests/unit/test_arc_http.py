@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -35,14 +36,20 @@ Serve = Callable[[Handler], Awaitable[ArcClient]]
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """A client of a server that handles requests in this way; `versions` are those of ARC 7, unless it says so."""
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    """What a server of the name `localhost` shows; `ca.pem` is whom its clients trust."""
     ca = Authority.make()
     holder = ca.issue("localhost")
     (tmp_path / "server.pem").write_bytes(_pem(holder.key) + holder.certificates())
     (tmp_path / "ca.pem").write_bytes(ca.pem())
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(tmp_path / "server.pem")
+    return tls
+
+
+@pytest.fixture
+async def serve(tmp_path: Path, tls: ssl.SSLContext) -> AsyncIterator[Serve]:
+    """A client of a server that handles requests in this way; `versions` are those of ARC 7, unless it says so."""
     async with AsyncExitStack() as closing:
 
         async def begin(handler: Handler) -> ArcClient:
@@ -113,6 +120,28 @@ async def test_what_creates_is_sent_once_even_if_the_connection_breaks(serve: Se
     with pytest.raises(ConnectionLost):
         await client.create(b"<x/>", 1)
     assert sent == ["<x/>"]
+
+
+@pytest.mark.parametrize("good", [0, 1])
+async def test_an_answer_that_is_no_http(tmp_path: Path, tls: ssl.SSLContext, good: int) -> None:
+    """At first it means that this is no CE; later, that an answer was damaged on its way."""
+    versions = b'{"version": ["1.1"]}'
+    whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(versions),
+        versions,
+    )
+    answers = iter([whole] * good)
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(next(answers, b'"0": ["452595e539f8", "0"],\r\n\r\n'))
+
+    async with await asyncio.start_server(speak, "localhost", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = ArcClient("localhost", port, tls=client_context(tmp_path / "ca.pem"), patience=20)
+        with pytest.raises(ConnectionLost if good else ParseError, match="no HTTP"):
+            await client.jobs()
+        await client.aclose()
 
 
 async def test_an_upload_in_pieces_that_breaks_is_not_begun_again_with_what_is_left(serve: Serve) -> None:
