@@ -22,7 +22,7 @@ KINDS = {"": "certificate", "-proxy": "proxy", "-token": "token"}
 PLACES = {name: name for name in STACKS} | {f"{name}-token": name for name in NEWER} | {f"{NEWER[-1]}-proxy": NEWER[-1]}
 """The stack of each place."""
 TRAITS = frozenset({
-    "apart", "told", "reserves:cores", "reserves:walltime", "reason:EXIT_CODE", "reason:SIGNAL", "reason:WALLTIME",
+    "apart", "reserves:cores", "reserves:walltime", "reason:EXIT_CODE", "reason:SIGNAL", "reason:WALLTIME",
 })  # fmt: skip
 OTHERS = {"TestLife", "TestSecrets", "TestPurge"}
 """What depends on who one is."""

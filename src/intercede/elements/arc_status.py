@@ -142,8 +142,8 @@ async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple
         return named, None
     record = await read_record_of(client, label, ref.native)
     whole = record is not None and record.ended is not None
-    # of a signal the server may know that it was an order
-    if named.state is not JobState.FAILED or (whole and not record.flag and record.exit_code):
+    # whatever the record says, the server may know that it was ended by an order
+    if named.state is not JobState.FAILED:
         return named, record
     failed = (await client.diagnose(ref.native, "failed")).strip()
     diag = read_pairs(await client.diagnose(ref.native, "diag"))
