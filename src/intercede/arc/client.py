@@ -37,7 +37,8 @@ MOST_JOBS = 1000
 PIECE = 1 << 18
 _SPOKEN = ("1.1", "1.0")
 _JSON = {"Content-Type": "application/json"}  # exactly so: with a charset, the list is taken for an empty one
-_ALL = ",".join(word for word in STATES if word != "None")
+# While its state changes, the list may call a job WIPED that is there
+_ALL = ",".join(word for word in STATES if word not in {"WIPED", "None"})
 
 
 class ArcClient:
@@ -124,7 +125,7 @@ class ArcClient:
 
         The list says RUNNING of all that are in the batch system, and FAILED of some that were cancelled: see
         `intercede.arc.states.read_failure`. It lacks a job now and then that is there, in the moment in which its state
-        changes: ask `diagnose(ident, "status")` about one that is missing.
+        changes: ask `diagnose(ident, "status")` about one that is missing, and where that is empty, the list again.
         """
         reply = await self._ask("GET", f"/jobs?state={_ALL}", "list the jobs")
         return {each.ident: each.state for each in read_answers(f"{self.name}: list the jobs", reply.body)}

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from intercede.arc.client import ArcClient
     from intercede.errors import IntercedeError
 
-__all__ = ["Book", "Known", "each"]
+__all__ = ["LOOKS", "MOMENT", "Book", "Known", "each"]
 
 T = TypeVar("T")
 A = TypeVar("A")
 # A job in one of these may still wait for the files that we upload
 _BEFORE = frozenset({"ACCEPTING", "ACCEPTED", "PREPARING"})
-_MOMENT = 0.3
+# How often the list is asked for a job that it lacks, and the seconds between
+LOOKS = 3
+MOMENT = 0.3
 
 
 async def each(work: Callable[[A], Awaitable[T]], items: Iterable[A], width: int = 16) -> list[T]:
@@ -185,8 +187,10 @@ class Book:
         """
         live = await client.jobs()
         found = (await self._of(client, live, tag)).get(tag)
-        if found is None or len(found.natives.keys() | found.purged.keys()) < found.label.copies:
-            await asyncio.sleep(_MOMENT)
+        for _ in range(LOOKS - 1):
+            if found is not None and len(found.natives.keys() | found.purged.keys()) == found.label.copies:
+                break
+            await asyncio.sleep(MOMENT)
             live |= await client.jobs()
             found = (await self._of(client, live, tag)).get(tag)
         return found

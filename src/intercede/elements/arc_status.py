@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from intercede.answers import JobState, Reason
 from intercede.arc.documents import moment, read_batch_systems, read_pairs
 from intercede.arc.states import STATES, read_failure, state_of
-from intercede.elements.arc_book import each
+from intercede.elements.arc_book import LOOKS, MOMENT, each
 from intercede.elements.arc_files import read_record_of
 from intercede.workarea.operations import StatusAnswer
 from intercede.workarea.scheduler import Observation
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["REASONS", "SOURCES", "ask", "own_states"]
 
-_MOMENT = 0.3
 SOURCES = ("jobs", "diagnose")
 REASONS = frozenset({
     Reason.EXIT_CODE, Reason.SIGNAL, Reason.WALLTIME, Reason.MEMORY, Reason.REJECTED, Reason.STAGING,
@@ -93,24 +92,29 @@ async def _detail(client: ArcClient, book: Book, natives: list[str]) -> dict[str
 
 async def _live(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
     """The state of each job that is there; the list lacks one in the moment in which its state changes."""
-    listed = await client.jobs()
-    live = {ref.native: listed[ref.native] for ref in refs if ref.native in listed}
-    missing = [ref.native for ref in refs if ref.native not in listed]
-    for native, text in zip(
-        missing, await each(lambda native: client.diagnose(native, "status"), missing), strict=True
-    ):
-        word = text.strip().removeprefix("PENDING:")
-        if word == "FINISHED":
-            failed = await client.diagnose(native, "failed")
-            live[native] = "FAILED" if failed.strip() else "FINISHED"
-        elif word in _LIVE:
-            live[native] = _LIVE[word]
-    if len(live) < len({ref.native for ref in refs}):
-        # that can be in the same moment
-        await asyncio.sleep(_MOMENT)
-        again = await client.jobs()
-        live |= {ref.native: again[ref.native] for ref in refs if ref.native not in live and ref.native in again}
+    live: dict[str, str] = {}
+    missing = list(dict.fromkeys(ref.native for ref in refs))
+    for look in range(LOOKS):
+        if look:
+            await asyncio.sleep(MOMENT)
+        listed = await client.jobs()
+        live |= {native: listed[native] for native in missing if native in listed}
+        missing = [native for native in missing if native not in live]
+        if not missing:
+            break
+        if not look:
+            words = await each(lambda native: _word(client, native), missing)
+            live |= {native: word for native, word in zip(missing, words, strict=True) if word}
+            missing = [native for native in missing if native not in live]
     return live
+
+
+async def _word(client: ArcClient, native: str) -> str | None:
+    """What the list should say of a job; None if there is none, and in the same moment."""
+    word = (await client.diagnose(native, "status")).strip().removeprefix("PENDING:")
+    if word == "FINISHED":
+        return "FAILED" if (await client.diagnose(native, "failed")).strip() else "FINISHED"
+    return _LIVE.get(word)
 
 
 def _named(ref: JobRef, book: Book, word: str) -> Observation:
