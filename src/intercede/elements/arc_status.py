@@ -92,20 +92,17 @@ async def _detail(client: ArcClient, book: Book, natives: list[str]) -> dict[str
 
 async def _live(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
     """The state of each job that is there; the list lacks one in the moment in which its state changes."""
-    live: dict[str, str] = {}
-    missing = list(dict.fromkeys(ref.native for ref in refs))
-    for look in range(LOOKS):
-        if look:
-            await asyncio.sleep(MOMENT)
-        listed = await client.jobs()
-        live |= {native: listed[native] for native in missing if native in listed}
-        missing = [native for native in missing if native not in live]
-        if not missing:
+    wanted = {ref.native for ref in refs}
+    live = {native: word for native, word in (await client.jobs()).items() if native in wanted}
+    missing = wanted - live.keys()
+    words = await each(lambda native: _word(client, native), missing)
+    live |= {native: word for native, word in zip(missing, words, strict=True) if word}
+    for _ in range(LOOKS - 1):
+        if not wanted - live.keys():
             break
-        if not look:
-            words = await each(lambda native: _word(client, native), missing)
-            live |= {native: word for native, word in zip(missing, words, strict=True) if word}
-            missing = [native for native in missing if native not in live]
+        await asyncio.sleep(MOMENT)
+        again = await client.jobs()
+        live |= {native: again[native] for native in wanted - live.keys() if native in again}
     return live
 
 
