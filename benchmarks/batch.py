@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
     import testbed
     from benchmarks.cluster import Raw
-    from benchmarks.measure import Entry
+    from benchmarks.measure import Entry, Times
     from benchmarks.systems import System
     from intercede.elements.batch import BatchElement
     from intercede.settings import ResourceSettings
 
 BAR = 1.5
+
+
+def per_job(large: Times, n: int, small: Times, m: int) -> float:
+    """The cost of each of N jobs in units of that of each of M."""
+    return round((large.median / n) / (small.median / m), 2)
 
 
 class Batch:
@@ -211,8 +216,10 @@ class Batch:
         await self._drop(self._job(queued))
         for large in entries:
             if (small := before.get(large.name)) is not None and small is not large:
-                ratio = (large.ours.median / large.n) / (small.ours.median / small.n)
-                large.notes[f"cost per job, to that at {small.n}"] = round(ratio, 2)
+                large.notes[f"cost per job, to that at {small.n}"] = per_job(large.ours, large.n, small.ours, small.n)
+                if large.floor and small.floor:
+                    grown = per_job(large.floor, large.n, small.floor, small.n)
+                    large.notes["and of the floor"] = grown
 
     async def forgotten(self, refs: list[JobRef]) -> Entry:
         """Status of ended jobs that only the history knows; changes the cluster's configuration."""

@@ -100,7 +100,7 @@ class Runner:
     def _command(self, cell: Cell) -> tuple[list[str], dict[str, str]]:
         tests = self.tests.get(cell.name) or {"tests": self._workers}
         workers = min(self._workers, sum(tests.values()))
-        words = ["-n", str(workers), "-m", cell.marks, *self._words]
+        words = ["-n", str(workers), "-m", cell.marks, "--durations=20", "--durations-min=4", *self._words]
         if not cell.python:
             return [sys.executable, "-m", "pytest", *words, *tests], dict(os.environ)
         return _inside(cell, words)
@@ -123,8 +123,9 @@ class Runner:
 
 
 def _end(output: str) -> str:
-    """Of a good run, what is of interest."""
-    return "\n".join(line for line in output.splitlines()[-8:] if line.startswith(("=", "testbed:", "SKIPPED")))
+    """Of a good run, what is of interest; which tests took long is in the log."""
+    ends = [line for line in output.splitlines() if line.startswith(("testbed:", "SKIPPED"))]
+    return "\n".join([*ends, *output.splitlines()[-1:]])
 
 
 def _inside(cell: Cell, words: list[str]) -> tuple[list[str], dict[str, str]]:

@@ -8,11 +8,15 @@ import pytest
 
 from intercede.answers import JobState, Reason
 from intercede.elements.batch import BatchElement
+from intercede.errors import CommandError, SchedulerUnavailable
 from intercede.model import Resources
 from intercede.testing.contract.steps import final, reached, script
 from tests.shapes.orders import ask_and_order_with_unknown_identifiers, cancel_by_halves
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testbed.stack import Stack
     from tests.shapes.conftest import SpotAt
 
 pytestmark = pytest.mark.testbed
@@ -69,3 +73,29 @@ async def test_many_in_one_execution_each_time(spot_on: SpotAt) -> None:
         assert {each.state for each in told.values()} == {JobState.HELD}
         assert ce.counters.commands - before == 2
         await cancel_by_halves(ce, refs)
+
+
+@pytest.mark.alone
+async def test_daemons_that_are_down(spot_on: SpotAt, stack_factory: Callable[[str], Stack]) -> None:
+    """Without the server, jobs are queued; without the database, nothing can be said of any."""
+    spot = await spot_on(STACK)
+    server, database = (stack_factory(STACK).daemon(name) for name in ("Almighty", "postgres"))
+    async with spot.element() as ce:
+        server.stop()
+        try:
+            submission = await ce.submit(script("exit 5"), tag="down")
+            (status,) = (await ce.status(submission.refs)).values()
+            assert (status.state, status.native_state) == (JobState.QUEUED, "Waiting")
+            assert await ce.submit(script("exit 5"), tag="down") == submission
+            database.stop()
+            try:
+                for doing in (ce.status(submission.refs), ce.capacity()):
+                    with pytest.raises(SchedulerUnavailable):
+                        await doing
+                (outcome,) = (await ce.cancel(submission.refs)).values()
+                assert isinstance(outcome, CommandError)
+            finally:
+                database.start()
+        finally:
+            server.start()
+        assert (await final(ce, submission.refs))[submission.refs[0]].exit_code == 5
