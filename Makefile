@@ -21,7 +21,8 @@ BENCH ?=
 BIN := $(VENV)/bin
 STEP := tools/step.sh
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Compiled modules are kept, and out of the way
+# Compiled modules are kept, and out of the way: each of a hundred processes would compile them anew
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 # An advertisement that mkdocs-material prints as a warning
 export NO_MKDOCS_2_WARNING := 1

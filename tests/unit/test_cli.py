@@ -1,9 +1,12 @@
+import functools
 import json
 import os
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import typer.testing
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from intercede import registry
@@ -41,8 +44,14 @@ def site(tmp_path, monkeypatch):
     return site
 
 
+# Typer would make all commands anew for each call
+CACHED = functools.cache(get_command)
+
+
 @pytest.fixture
-def call(site):
+def call(site, monkeypatch):
+    monkeypatch.setattr(typer.testing, "_get_command", CACHED)
+
     def call(*words, code=0, stdin=""):
         result = CliRunner().invoke(app, words, input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
