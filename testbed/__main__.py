@@ -30,12 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     # So that what is up is taken down after a kill too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return arguments.run(arguments)
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
     except TestbedError as error:
         tell(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # whoever read our lines has enough of them; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

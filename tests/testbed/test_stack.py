@@ -1,6 +1,8 @@
+import os
 import re
 import stat
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from testbed import engine as engines
 from testbed.engine import Engine
 from testbed.errors import TestbedError
 from testbed.launch import check_version
-from testbed.manifest import find_stack
+from testbed.manifest import REPOSITORY, find_stack
 from testbed.stack import Stack, StackState, discard, write_ssh_files
 from testbed.state import run_of
 
@@ -130,3 +132,16 @@ def test_a_discarded_stack_takes_its_run_along_only_when_nothing_else_is_there(t
     assert [path.name for path in sorted(run_dir.iterdir())] == ["owner", "two"]
     discard(run_dir / "two")
     assert not run_dir.exists()
+
+
+def test_a_reader_may_have_enough_of_its_lines(tmp_path: Path) -> None:
+    engine = tmp_path / "podman"
+    engine.write_text("#!/bin/sh\n")
+    engine.chmod(0o755)
+    read, write = os.pipe()
+    os.close(read)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "XDG_STATE_HOME": str(tmp_path)}
+    words = [sys.executable, "-m", "testbed", "list"]
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
