@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import ce, local, memory, report, startup
+from benchmarks import arc, ce, local, memory, report, startup
 from benchmarks.batch import Batch
 from benchmarks.cluster import cluster, raw, settings_of
 from benchmarks.measure import say
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ON_SLURM = ("slurm", "big", "memory", "forgotten")
 OTHERS = {"gridengine": GRIDENGINE, "htcondor": HTCONDOR, "oar": OAR}
-GROUPS = ("startup", "local", *ON_SLURM, *OTHERS, "ce")
+GROUPS = ("startup", "local", *ON_SLURM, *OTHERS, "ce", "arc")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +74,12 @@ def _measure(entries: list[Entry], scratch: Path, groups: set[str], asked: argpa
         say(f"{ce.STACK}, over the network")
         with cluster(ce.STACK, reuse=asked.reuse) as stack:
             asyncio.run(ce.measure(entries, stack, scratch / "ce", asked.n, asked.repetitions))
+
+    if "arc" in groups:
+        say(f"{arc.STACK}, over the network")
+        # its A-REX is stopped, and what is submitted never runs
+        with cluster(arc.STACK, reuse=False) as stack:
+            asyncio.run(arc.measure(entries, stack, scratch / "arc", asked.n, asked.repetitions))
 
 
 async def _slurm(

@@ -26,11 +26,11 @@ settings.load_profile("untimed")
 def stack_of_shape(path: Path) -> str:
     """The stack that tests of `tests/shapes/test_NAME.py` need: of shape NAME, or plain of system NAME, or of Slurm.
 
-    Of several it is the last of the manifest, which is run every day.
+    All are of systems that are reached over SSH. Of several it is the last of the manifest, which is run every day.
     """
     shape = path.stem.removeprefix("test_").replace("_", "-")
     fits = {"shape": shape}, {"system": shape, "shape": "plain"}
-    stacks = list(load_manifest().items())[::-1]
+    stacks = [(name, spec) for name, spec in load_manifest().items() if not spec.port][::-1]
     found = (name for wanted in fits for name, spec in stacks if wanted.items() <= vars(spec).items())
     return next(found, DEFAULT)
 

@@ -41,6 +41,8 @@ TITLES = {
 # Of systems that are not in the testbed: what there are recordings of, in tests/transcripts
 RECORDED = {"pbs": "recorded from a live OpenPBS 23.06.06"}
 QUEUELESS = {"htcondor"}
+# The configurations that say nothing of what is behind a CE; the others are called after that
+GRID_SHAPES = {"plain", "ce"}
 NEEDS = ("cores", "gpus", "nodes", "memory", "walltime")
 
 
@@ -73,8 +75,9 @@ def support() -> str:
             system = f"{TITLES[name]} {stack.version}, Debian {stack.suite}"
             rows += [[system, where, url, _state(stack.name)] for where, url in reversed(ways.items())]
     for stack in load_manifest().values():
-        if stack.scheme in GRID:
-            system = f"{TITLES[stack.scheme]} {stack.version}, Debian {stack.suite}"
+        if stack.scheme in GRID and (stack.shape in GRID_SHAPES or stack.shape in TITLES):
+            behind = f" over {TITLES[stack.shape]}" if stack.shape in TITLES else ""
+            system = f"{TITLES[stack.scheme]} {stack.version}{behind}, Debian {stack.suite}"
             rows.append([system, "over the network", f"`{stack.scheme}://host/queue`", _state(stack.name)])
     planned = [TITLES[name] for name in (*get_args(SchedulerName), "htcondor-ce") if name not in languages()]
     if planned:
@@ -112,14 +115,17 @@ def _about(cell: Cell) -> str:
         return "pure tests; the contract on processes, here and over SSH"
     if cell.python:
         return f"the same on Python {cell.python}"
-    if cell.stack.shape == "plain" or cell.stack.scheme in GRID:
+    if cell.stack.shape in GRID_SHAPES:
         return "the contract"
+    if cell.stack.scheme in GRID and cell.stack.shape in TITLES:
+        return f"the contract, with {TITLES[cell.stack.shape]} behind it"
     return _first_sentence(cell.stack.system, cell.stack.shape)
 
 
 def _first_sentence(system: str, shape: str) -> str:
     """Of the tests for a shape, else of its configuration."""
-    module = REPOSITORY / "tests" / "shapes" / f"test_{shape.replace('-', '_')}.py"
+    folder = system if system in GRID else "shapes"
+    module = REPOSITORY / "tests" / folder / f"test_{shape.replace('-', '_')}.py"
     if module.is_file():
         text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     else:

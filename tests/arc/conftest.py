@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretBytes
 
 from intercede.arc.client import ArcClient
 from intercede.arc.delegation import Holder, read_holder, sign_proxy
 from intercede.arc.tls import client_context
+from intercede.credentials import StaticCredentials, X509Proxy
+from intercede.elements.arc import ArcElement
+from intercede.settings import ResourceSettings
 from testbed.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ STACKS = [name for name, spec in load_manifest().items() if (spec.system, spec.s
 # 6.17 takes no tokens here, and speaks 1.0
 NEWER = [name for name in STACKS if not name.startswith("arc-6")]
 ClientFor = Callable[..., ArcClient]
+Opener = Callable[..., ArcElement]
 
 
 def credential(stack: Stack, user: str) -> bytes:
@@ -65,3 +71,34 @@ async def client_for(arc: Stack) -> AsyncIterator[ClientFor]:
             return made
 
         yield make
+
+
+def settings(arc: Stack, **changes: Any) -> ResourceSettings:
+    """Of a resource that nobody else uses."""
+    return ResourceSettings.model_validate({
+        "id": f"test-{secrets.token_hex(4)}", "scheduler": "arc", "grace": 2,
+        "endpoint": {"host": arc.host, "port": arc.port, "ca": str(arc.given / "certificates")},
+        "politeness": {"min_interval": 0.2, "max_interval": 0.5},
+        **changes,
+    })  # fmt: skip
+
+
+def shown(pem: bytes) -> StaticCredentials:
+    return StaticCredentials(X509Proxy(pem=SecretBytes(pem)))
+
+
+@pytest.fixture
+async def opened(arc: Stack) -> AsyncIterator[Opener]:
+    """Open elements of one resource, as alice by certificate if nothing else is said; what they leave is ended."""
+    async with contextlib.AsyncExitStack() as closing:
+        made = settings(arc)
+
+        def opener(credentials: Any = None, **changes: Any) -> ArcElement:
+            provider = credentials or shown(credential(arc, "alice"))
+            element = ArcElement(made.model_copy(update=changes), provider)
+            closing.push_async_callback(element.aclose)
+            return element
+
+        yield opener
+        cleaner = opener()
+        await cleaner.cancel([ref for info in await cleaner.list() if not info.purged for ref in info.refs])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from pydantic import SecretBytes, SecretStr
 from intercede.answers import JobOutput, JobState, Outcome, Reason
 from intercede.arc.client import ArcClient
 from intercede.credentials import BearerToken, CredentialRequest, StaticCredentials, X509Proxy, from_function
-from intercede.elements.arc import ArcElement
 from intercede.errors import (
     AuthenticationFailed,
     ConnectFailed,
@@ -25,18 +23,17 @@ from intercede.errors import (
     SubmissionUnknown,
     UnsupportedError,
 )
-from intercede.model import JobRef, Resources
-from intercede.settings import ResourceSettings
+from intercede.model import Resources
 from intercede.testing.contract.steps import final, run, script
-from tests.arc.conftest import NEWER, credential, proxy
+from tests.arc.conftest import NEWER, Opener, credential, proxy, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from testbed.stack import Stack
 
 NEWEST = NEWER[-1]
-Opener = Callable[..., ArcElement]
 WEB = """
 import http.server, os, re, sys, urllib.parse
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -53,37 +50,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_
 """
 
 pytestmark = pytest.mark.parametrize("arc", [NEWEST], indirect=True)
-
-
-def settings(arc: Stack, **changes: Any) -> ResourceSettings:
-    """Of a resource that nobody else uses."""
-    return ResourceSettings.model_validate({
-        "id": f"test-{secrets.token_hex(4)}", "scheduler": "arc", "grace": 2,
-        "endpoint": {"host": arc.host, "port": arc.port, "ca": str(arc.given / "certificates")},
-        "politeness": {"min_interval": 0.2, "max_interval": 0.5},
-        **changes,
-    })  # fmt: skip
-
-
-def shown(pem: bytes) -> StaticCredentials:
-    return StaticCredentials(X509Proxy(pem=SecretBytes(pem)))
-
-
-@pytest.fixture
-async def opened(arc: Stack) -> AsyncIterator[Opener]:
-    """Open elements of one resource, as alice by certificate if nothing else is said; what they leave is ended."""
-    async with contextlib.AsyncExitStack() as closing:
-        made = settings(arc)
-
-        def opener(credentials: Any = None, **changes: Any) -> ArcElement:
-            provider = credentials or shown(credential(arc, "alice"))
-            element = ArcElement(made.model_copy(update=changes), provider)
-            closing.push_async_callback(element.aclose)
-            return element
-
-        yield opener
-        cleaner = opener()
-        await cleaner.cancel([ref for info in await cleaner.list() if not info.purged for ref in info.refs])
 
 
 @contextlib.contextmanager
@@ -260,32 +226,3 @@ async def test_words_that_mean_nothing_are_refused(opened: Opener) -> None:
         with pytest.raises(UnsupportedError, match="native"):
             await ce.submit(script(":", native={"arc": (word,)}))
     assert ce.counters.commands == 0
-
-
-async def test_many_are_listed_cancelled_and_purged(opened: Opener) -> None:
-    ce = opened()
-    waits = {"arc": ("input:never=http://127.0.0.1:9/never",)}
-    before = ce.counters.commands
-    submission = await ce.submit(script(":", native=waits), 200)
-    # four requests create them, each is given its files; the delegation and the version are asked for once
-    assert ce.counters.commands - before <= 4 + 200 + 4
-    refs: list[JobRef] = submission.refs
-    assert len(refs) == 200
-    before = ce.counters.commands
-    assert {each.state for each in (await ce.status(refs)).values()} == {JobState.QUEUED}
-    assert ce.counters.commands - before <= 2
-    before = ce.counters.commands
-    assert set((await ce.cancel(refs)).values()) == {Outcome.DONE}
-    assert ce.counters.commands - before == 2
-    statuses = await final(ce, refs, 120)
-    assert {each.state for each in statuses.values()} == {JobState.CANCELLED}
-    assert set((await ce.purge(refs)).values()) == {Outcome.DONE}
-    assert [info.purged for info in await ce.list()] == [True]
-    await reached_nothing(ce, refs)
-
-
-async def reached_nothing(ce: ArcElement, refs: list[JobRef]) -> None:
-    """What was purged is not known any more, and not lost."""
-    assert {each.state for each in (await ce.status(refs)).values()} == {JobState.UNKNOWN}
-    with pytest.raises(NotFound):
-        await ce.read_log(refs[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from intercede.steps import Completed
 from intercede.testing.contract.place import Place
+from testbed.manifest import load_manifest
 from tests.arc.conftest import NEWER, STACKS, credential, proxy
 
 if TYPE_CHECKING:
@@ -17,22 +18,49 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
+# CEs with a batch system behind them, by its shape
+BEHIND = {
+    name: spec.shape
+    for name, spec in load_manifest().items()
+    if spec.system == "arc" and spec.shape in {"slurm", "htcondor"}
+}
 # What alice shows: proxies at the newest, certificates at the others; tokens where they are taken
 KINDS = {"": "certificate", "-proxy": "proxy", "-token": "token"}
-PLACES = {name: name for name in STACKS} | {f"{name}-token": name for name in NEWER} | {f"{NEWER[-1]}-proxy": NEWER[-1]}
+PLACES = {name: name for name in (*STACKS, *BEHIND)} | {f"{name}-token": name for name in NEWER}
+PLACES |= {f"{NEWER[-1]}-proxy": NEWER[-1]}
 """The stack of each place."""
 TRAITS = frozenset({
     "apart", "reserves:cores", "reserves:walltime", "reason:EXIT_CODE", "reason:SIGNAL", "reason:WALLTIME",
 })  # fmt: skip
+MORE = {
+    "slurm": frozenset({"reserves:memory", "reserves:nodes", "queues", "limits"}),
+    "htcondor": frozenset({"reserves:memory", "reason:MEMORY"}),
+}
 OTHERS = {"TestLife", "TestSecrets", "TestPurge"}
 """What depends on who one is."""
+NEWEST = {f"{NEWER[-1]}-{shape}" for shape in MORE}
+ONLY = {name: OTHERS for name, stack in PLACES.items() if name != stack}
+ONLY |= {name: {"TestEnds", "TestLimits", "TestResources", "TestCapacity"} for name in NEWEST}
+"""Places that have a part of the suite: what depends on who one is, and of those that run every day, what depends on
+what is behind the CE."""
 WORDS: Mapping[str, Any] = {
     # nobody listens there, and A-REX tries again for minutes
     "native_wait": {"arc": ("input:never=http://127.0.0.1:9/never",)},
     # each costs A-REX a second
     "many": 20,
 }
-KEPT = "/var/spool/arc /tmp"
+BEHIND_WORDS: Mapping[str, Mapping[str, Any]] = {
+    "slurm": {"limited_queue": "short", "reserved": 'echo "$SLURM_NTASKS $((SLURM_NTASKS * SLURM_MEM_PER_CPU))"'},
+    "htcondor": {"reserved": "echo $(sed -n 's/^Cpus = //p; s/^Memory = //p' \"$_CONDOR_MACHINE_AD\")"},
+}
+# Of several queues, where jobs go that name none
+QUEUES = {"slurm": "debug", "htcondor": "main"}
+KEPT = "/var/spool/arc /tmp /var/lib/condor/execute"
+
+
+def traits(name: str) -> frozenset[str]:
+    """The traits of a place."""
+    return TRAITS | MORE.get(BEHIND.get(name, ""), frozenset())
 
 
 def at_arc(name: str, stack: Stack, directory: Path) -> Place:
@@ -49,12 +77,14 @@ def at_arc(name: str, stack: Stack, directory: Path) -> Place:
     settings = {
         "id": f"arc://127.0.0.1:{stack.port}", "scheduler": "arc",
         "endpoint": {"host": stack.host, "port": stack.port, "ca": str(stack.given / "certificates")},
+        "queue": QUEUES.get(stack.spec.shape),
     }  # fmt: skip
+    words = {**WORDS, **BEHIND_WORDS.get(stack.spec.shape, {})}
 
     async def shell(argv: Sequence[str], stdin: bytes) -> Completed:
         # jobs have that umask of A-REX
-        words = ("sh", "-c", 'umask 077; exec "$@"', "sh", *argv)
-        done = await asyncio.to_thread(stack.exec, words, user="alice", input=stdin, check=False, timeout=100)
+        argv = ("sh", "-c", 'umask 077; exec "$@"', "sh", *argv)
+        done = await asyncio.to_thread(stack.exec, argv, user="alice", input=stdin, check=False, timeout=100)
         return Completed(done.returncode, done.stdout, done.stderr)
 
     async def holding(value: bytes) -> str:
@@ -62,4 +92,4 @@ def at_arc(name: str, stack: Stack, directory: Path) -> Place:
         return (await asyncio.to_thread(stack.exec, ("sh", "-c", find), input=value, check=False)).stdout.decode()
 
     base = f"/home/alice/contract-{secrets.token_hex(3)}"
-    return Place(name, TRAITS, settings, base, files={kind: str(path)}, shell=shell, holding=holding, **WORDS)
+    return Place(name, traits(name), settings, base, files={kind: str(path)}, shell=shell, holding=holding, **words)

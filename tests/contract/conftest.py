@@ -73,7 +73,7 @@ for _name, _stack in VERSIONS.items():
     _scheduler, _has = SYSTEMS[_stack.system]
     PLACES |= {_name: traits_of(_scheduler, "ssh", "sshd", *(["freeze"] if _stack.system in FROZEN else []), *_has)}
 PLACES |= {_name: ce_place.traits(_name) for _name in ce_place.PLACES}
-PLACES |= dict.fromkeys(arc_place.PLACES, arc_place.TRAITS)
+PLACES |= {_name: arc_place.traits(_name) for _name in arc_place.PLACES}
 PLACES |= {f"local-{_name}": traits_of(_scheduler, *_has) for _name, (_scheduler, _has) in SYSTEMS.items()}
 CONTAINED = {
     "sshd-process": DEFAULT,
@@ -97,7 +97,7 @@ ONLY = {
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
     **{name: ce_place.OTHERS for name in ce_place.PLACES if name not in ce_place.STACKS},
-    **{name: arc_place.OTHERS for name, stack in arc_place.PLACES.items() if name != stack},
+    **arc_place.ONLY,
     # what does not go through the transport alone; see test_inside.py for who has all of it
     "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},

@@ -122,6 +122,9 @@ def test_queues() -> None:
     assert read_queues({"Services": [{"ComputingService": {"ComputingShare": [share, share]}}]}) == [
         QueueInfo("long", accepting=False, max_walltime=timedelta(hours=1), waiting=5)
     ]
+    # seen with Slurm: what is infinite there, and the queues in any order
+    shares = [{"MappingQueue": name, "MaxWallTime": "2147483647"} for name in ("short", "debug")]
+    assert read_queues({"ComputingService": {"ComputingShare": shares}}) == [QueueInfo("debug"), QueueInfo("short")]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,16 @@ def test_times(text: object, wanted: datetime | None) -> None:
         ("Job submission to LRMS failed", None, Ending(Reason.REJECTED)),
         ("Failed in data staging: http://x/y: not found", None, Ending(Reason.STAGING)),
         ("Job is canceled by external request", None, Ending(cancelled=True)),
+        # of Slurm and of HTCondor: killed for a limit, taken away by somebody, removed by a rule of the site
+        ("LRMS error: (271) Job timeout", None, Ending(Reason.WALLTIME)),
+        ("LRMS error: (271) Job was cancelled", None, Ending(cancelled=True)),
+        ("LRMS error: (15) Job was cancelled", None, Ending(cancelled=True)),
+        ("LRMS error: (271) job killed: wall", None, Ending(Reason.WALLTIME)),
+        ("LRMS error: (271) job killed: vmem", None, Ending(Reason.MEMORY)),
+        ("LRMS error: (271) job killed: cput", None, Ending()),
+        ("LRMS error: (-1) RemoveReason: via condor_rm (by user condor)", None, Ending(cancelled=True)),
+        ("LRMS error: (-1) PeriodicRemove evaluated to TRUE", None, Ending()),
+        ("LRMS error: (-1) RemoveReason: The system macro SYSTEM_PERIODIC_REMOVE became true", None, Ending()),
         ("something else", None, Ending()),
         ("", 4, Ending(Reason.EXIT_CODE, 4)),
     ],

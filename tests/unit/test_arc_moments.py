@@ -81,3 +81,26 @@ async def test_a_submission_is_looked_for_until_all_of_it_is_there() -> None:
     found = await known("j0", "j1").submission(cast("ArcClient", ce), TAG)
     assert found is not None
     assert found.natives == {0: "j0", 1: "j1"}
+
+
+@pytest.mark.parametrize(
+    ("lists", "wanted", "asked"),
+    [
+        ([{"j0": "PREPARING"}, {"j0": "PREPARING", "j1": "SUBMITTING"}], {"j0", "j1"}, 2),
+        (
+            [{"j0": "PREPARING"}, {"j0": "PREPARING"}, {"j0": "PREPARING"}, {"j0": "SUBMITTING", "j1": "SUBMITTING"}],
+            {"j0", "j1"},
+            4,
+        ),
+        ([{"j0": "PREPARING"}], {"j0"}, 4),
+    ],
+    ids=["a-moment", "a-long-one", "it-was-removed"],
+)
+async def test_all_submissions_are_listed(lists: list[dict[str, str]], wanted: set[str], asked: int) -> None:
+    ce, book = Ce(lists, {}), known("j0", "j1")
+    (found,) = await book.submissions(cast("ArcClient", ce))
+    assert (set(found.natives.values()), ce.asked) == (wanted, asked)
+    # what is not there any more is not looked for again
+    before = ce.asked
+    await book.submissions(cast("ArcClient", ce))
+    assert ce.asked == before + 2

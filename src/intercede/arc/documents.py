@@ -168,7 +168,7 @@ def moment(text: object) -> datetime | None:
 
 
 def read_queues(document: Mapping[str, Any]) -> list[QueueInfo]:
-    """Read the queues out of the CE's information document (GLUE2), each once.
+    """Read the queues out of the CE's information document (GLUE2), each once, by name: it has them in any order.
 
     The waiting jobs are those in the batch system and those that A-REX has not given to it yet.
     """
@@ -179,14 +179,18 @@ def read_queues(document: Mapping[str, Any]) -> list[QueueInfo]:
         for share in many(service.get("ComputingShare")):
             if isinstance(share, dict) and (name := share.get("MappingQueue") or share.get("Name")):
                 found[name] = _queue(name, share, sum(cores) if cores else None)
-    return list(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def read_batch_systems(document: Mapping[str, Any]) -> set[str]:
-    """Say what is behind the CE, in its words, such as `fork` (plain processes) or `SLURM`; it may not say."""
+    """Say what is behind the CE, such as `fork` (plain processes), `slurm`, `condor`; it may not say."""
     services = _under(document, "ComputingService")
     managers = [each for service in services for each in many(service.get("ComputingManager"))]
-    return {str(each["ProductName"]) for each in managers if isinstance(each, dict) and each.get("ProductName")}
+    return {str(each["ProductName"]).lower() for each in managers if isinstance(each, dict) and each.get("ProductName")}
+
+
+# What Slurm calls infinite
+_ENDLESS = 2**31 - 1
 
 
 def _queue(name: str, share: Mapping[str, Any], cores: int | None) -> QueueInfo:
@@ -196,7 +200,7 @@ def _queue(name: str, share: Mapping[str, Any], cores: int | None) -> QueueInfo:
     return QueueInfo(
         name,
         accepting=share.get("ServingState", "production") == "production",
-        max_walltime=None if limit is None else timedelta(seconds=limit),
+        max_walltime=None if limit is None or limit >= _ENDLESS else timedelta(seconds=limit),
         cores=cores,
         free_cores=_count(share.get("FreeSlots")),
         waiting=sum(told) if told else None,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from intercede.answers import JobState, Reason
 
-__all__ = ["ENDED", "STATES", "Ending", "read_failure", "state_of"]
+__all__ = ["ENDED", "OF_SYSTEM", "STATES", "Ending", "read_failure", "state_of"]
 
 STATES: dict[str, tuple[JobState, str]] = {
     "ACCEPTING": (JobState.QUEUED, "being taken in"),
@@ -33,13 +33,24 @@ STATES: dict[str, tuple[JobState, str]] = {
     "WIPED": (JobState.UNKNOWN, "removed from the CE"),
     "None": (JobState.UNKNOWN, "the CE does not know it (any more)"),
 }
+# Words that mean something else with that batch system behind the CE. A-REX calls OTHER what HTCondor holds, and HELD
+# what it has suspended; of what Slurm holds it says QUEUING, and OTHER of what has ended there
+OF_SYSTEM: dict[str, dict[str, tuple[JobState, str]]] = {
+    "condor": {
+        "OTHER": (JobState.HELD, "held in HTCondor"),
+        "HELD": (JobState.SUSPENDED, "suspended in HTCondor"),
+    },
+}
 ENDED = frozenset(word for word, (state, _) in STATES.items() if state.is_final)
 
 _LRMS = re.compile(r"LRMS error: \((-?\d+)\)\s*(.*)")
 _SIGNAL = re.compile(r"died on signal (\d+)")
-_WALLTIME = re.compile(r"wall ?time|time ?limit|TIMEOUT", re.IGNORECASE)
-_MEMORY = re.compile(r"\bmemory\b|OUT_OF_ME", re.IGNORECASE)
-_CANCELLED = re.compile(r"cancell?ed by external request", re.IGNORECASE)
+_WALLTIME = re.compile(r"wall ?time|time ?limit|TIMEOUT|job killed: wall", re.IGNORECASE)
+_MEMORY = re.compile(r"\bmemory\b|OUT_OF_ME|job killed: vmem", re.IGNORECASE)
+# by an order to the CE, to Slurm, to HTCondor
+_CANCELLED = re.compile(r"cancell?ed by external request|Job was cancelled|RemoveReason: via condor_rm", re.IGNORECASE)
+# another limit, or a rule of the site: HTCondor tells no more
+_POLICY = re.compile(r"job killed: |PeriodicRemove|RemoveReason: ")
 _STAGING = re.compile(r"data staging|downloading|uploading|stage", re.IGNORECASE)
 _REFUSED = re.compile(r"submission to LRMS failed", re.IGNORECASE)
 
@@ -68,12 +79,14 @@ def state_of(word: str) -> JobState:
 def read_failure(text: str, exit_code: int | None = None) -> Ending:
     """Read why a job failed.
 
-    A job that was cancelled while it was in the batch system is `FAILED` in the live list of 7.0.0 (in the information
-    document, `KILLED`): only these words tell.
+    A job that was cancelled while it was in the batch system is `FAILED` in the live list of 7.0 and 7.2 (in the
+    information document, `KILLED`): only these words tell. So it is with one that was taken out of the batch system.
 
     Args:
         text: `diagnose/failed`, or the `Error` of the information document: `LRMS error: (3) Job failed` (Slurm),
-            `(3) Job finished with wrong exit code - 3 != 0` (fork), `(3) Job failed with exit code 3` (HTCondor).
+            `(3) Job finished with wrong exit code - 3 != 0` (fork), `(3) Job failed with exit code 3` (HTCondor);
+            `(271) Job timeout`, `(271) Job was cancelled` (Slurm); `(271) job killed: wall`, `(271) job killed: vmem`,
+            `(-1) RemoveReason: via condor_rm (by user condor)` (HTCondor).
         exit_code: What the job's accounting says, `exitcode=` in `diagnose/diag`, where it says anything.
     """
     if _CANCELLED.search(text):
@@ -84,6 +97,8 @@ def read_failure(text: str, exit_code: int | None = None) -> Ending:
         return Ending(Reason.WALLTIME)
     if _MEMORY.search(text):
         return Ending(Reason.MEMORY)
+    if _POLICY.search(text):
+        return Ending()
     if _REFUSED.search(text):
         return Ending(Reason.REJECTED)
     if found := _LRMS.search(text):

@@ -57,7 +57,7 @@ class ArcElement:
     """The reasons that it can tell."""
     reserves: ClassVar[frozenset[str]] = frozenset({"cores", "nodes", "memory", "walltime"})
     """The fields of `Resources` that the batch system behind a CE reserves; plain processes (`fork`) have no memory and
-    nodes to reserve."""
+    nodes to reserve, and HTCondor gives a job one machine."""
 
     def __init__(self, settings: ResourceSettings, credentials: CredentialProvider | None = None) -> None:
         self.settings = settings
@@ -284,8 +284,11 @@ class ArcElement:
         return answers
 
     async def capacity(self) -> Capacity:
-        """Give the queues and how many jobs wait and run there; all users' jobs are up to a minute old."""
-        return await self._do(READ, lambda client: capacity_of(client, self.settings.queue))
+        """Give the queues and how many jobs wait and run there; all users' jobs are up to a minute old.
+
+        Of several queues, none is the default unless the resource's `queue` is configured: the CE does not tell.
+        """
+        return await self._do(READ, lambda client: capacity_of(client, self._book, self.settings.queue))
 
     async def _known(self, client: ArcClient, tag: str) -> Known:
         check_tag(tag)

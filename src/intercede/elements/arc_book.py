@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from intercede.answers import JobState, Submission, SubmissionInfo
+from intercede.arc.documents import read_batch_systems, read_queues
 from intercede.arc.job import IN, PURGED, Label, job_name, read_label
 from intercede.arc.states import state_of
 from intercede.errors import InvalidReference, NotFound, SubmissionUnknown
@@ -16,11 +18,12 @@ from intercede.model import JobRef
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from datetime import timedelta
 
     from intercede.arc.client import ArcClient
     from intercede.errors import IntercedeError
 
-__all__ = ["LOOKS", "MOMENT", "Book", "Known", "each"]
+__all__ = ["LOOKS", "MOMENT", "Book", "Known", "Site", "each"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -29,6 +32,8 @@ _BEFORE = frozenset({"ACCEPTING", "ACCEPTED", "PREPARING"})
 # How often the list is asked for a job that it lacks, and the seconds between
 LOOKS = 3
 MOMENT = 0.3
+# Seconds for which what a CE says of itself is believed
+_LASTS = 600.0
 
 
 async def each(work: Callable[[A], Awaitable[T]], items: Iterable[A], width: int = 16) -> list[T]:
@@ -49,6 +54,19 @@ async def each(work: Callable[[A], Awaitable[T]], items: Iterable[A], width: int
             one.cancel()
         await asyncio.gather(*hands, return_exceptions=True)
     return [found[index] for index in range(len(todo))]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a CE says of itself.
+
+    Attributes:
+        systems: What is behind it, see `read_batch_systems`.
+        limits: The longest walltime of each queue that has one.
+    """
+
+    systems: frozenset[str]
+    limits: Mapping[str, timedelta]
 
 
 @dataclass(slots=True)
@@ -111,18 +129,23 @@ class Book:
 
     Args:
         resource: Whose jobs are ours.
-
-    Attributes:
-        batch_systems: What is behind the CE, once somebody has asked.
     """
 
     def __init__(self, resource: str) -> None:
-        self.batch_systems: set[str] | None = None
+        self._site: tuple[float, Site] | None = None
         self._resource = resource
         self._labels: dict[str, Label | None] = {}
         self._names: dict[str, str] = {}
         self._arrived: set[str] = set()
         self._gone: set[str] = set()
+
+    async def site(self, client: ArcClient) -> Site:
+        """Say what the CE says of itself; it is asked every ten minutes at most."""
+        if self._site is None or time.monotonic() - self._site[0] > _LASTS:
+            document = await client.resource()
+            limits = {each.name: each.max_walltime for each in read_queues(document) if each.max_walltime is not None}
+            self._site = time.monotonic(), Site(frozenset(read_batch_systems(document)), limits)
+        return self._site[1]
 
     def learn(self, native: str, label: Label) -> None:
         """Note a job that we made."""
@@ -197,7 +220,24 @@ class Book:
 
     async def submissions(self, client: ArcClient) -> list[Known]:
         """Give all our submissions."""
-        return list((await self._of(client, await client.jobs())).values())
+        return list((await self._of(client, await self._listed(client))).values())
+
+    async def _listed(self, client: ArcClient) -> dict[str, str]:
+        """The list, twice, as it lacks a job whose state is changing; more often if one that we know is not there."""
+        live = await client.jobs()
+        live |= await client.jobs()
+        for _ in range(LOOKS - 1):
+            if self._known_natives() <= live.keys():
+                return live
+            await asyncio.sleep(MOMENT)
+            live |= await client.jobs()
+        # the server has removed them
+        for native in self._known_natives() - live.keys():
+            del self._labels[native]
+        return live
+
+    def _known_natives(self) -> set[str]:
+        return {native for native in self._labels if self.label(native) is not None}
 
     async def _of(self, client: ArcClient, live: Mapping[str, str], tag: str | None = None) -> dict[str, Known]:
         await self.read(client, await self._candidates(client, live, tag))

@@ -11,15 +11,15 @@ import re
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, Reason
-from intercede.arc.documents import moment, read_batch_systems, read_pairs
-from intercede.arc.states import STATES, read_failure, state_of
+from intercede.arc.documents import moment, read_pairs
+from intercede.arc.states import OF_SYSTEM, STATES, read_failure, state_of
 from intercede.elements.arc_book import LOOKS, MOMENT, each
 from intercede.elements.arc_files import read_record_of
 from intercede.workarea.operations import StatusAnswer
 from intercede.workarea.scheduler import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence, Set
 
     from intercede.arc.client import ArcClient
     from intercede.elements.arc_book import Book
@@ -59,7 +59,8 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
     await book.read(client, [ref.native for ref in wanted])
     live = await _live(client, wanted)
     within = [native for native, word in live.items() if word == "RUNNING"]
-    detail = await _detail(client, book, within)
+    systems = (await book.site(client)).systems if within else frozenset()
+    detail = await _detail(client, systems, within)
     waiting = await book.waits_for_files(client, live, live)
     ended = []
     for ref in wanted:
@@ -70,7 +71,7 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
             ended.append(ref)
         else:
             inner = detail.get(ref.native, "")
-            answer.queue[ref.native] = _alive(ref, book, word, inner, held=ref.native in waiting)
+            answer.queue[ref.native] = _alive(ref, book, word, inner, systems, held=ref.native in waiting)
     told = await each(lambda ref: _ended(client, book, ref, live[ref.native]), ended)
     for ref, (observed, record) in zip(ended, told, strict=True):
         answer.queue[ref.native] = observed
@@ -79,13 +80,11 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
     return answer
 
 
-async def _detail(client: ArcClient, book: Book, natives: list[str]) -> dict[str, str]:
+async def _detail(client: ArcClient, systems: Set[str], natives: list[str]) -> dict[str, str]:
     """What jobs in the batch system do there, as far as is known; in none, nothing ever waits."""
     if not natives:
         return {}
-    if book.batch_systems is None:
-        book.batch_systems = read_batch_systems(await client.resource())
-    if book.batch_systems == {"fork"}:
+    if systems == {"fork"}:
         return dict.fromkeys(natives, "RUNNING")
     return {native: said.state for native, said in (await client.status(natives)).items() if said.is_good}
 
@@ -122,17 +121,24 @@ def _named(ref: JobRef, book: Book, word: str) -> Observation:
     return Observation(word, state_of(word), submitted=label.when, queue=label.queue, name=f"ic-{ref.submission}")
 
 
-def _alive(ref: JobRef, book: Book, word: str, inner: str, *, held: bool) -> Observation:
+def _alive(ref: JobRef, book: Book, word: str, inner: str, systems: Set[str], *, held: bool) -> Observation:
     named = _named(ref, book, word)
     if not book.is_of(ref):
         return named
     if held:
         return named._replace(state=JobState.HELD, reason=Reason.STAGING, detail=_NEVER_SENT)
-    if word == "RUNNING" and inner not in _WITHIN:
-        # nobody knows yet whether it waits there
-        return named._replace(state=JobState.QUEUED, detail="given to the batch system")
-    word = inner if word == "RUNNING" else word
+    if word == "RUNNING":
+        state, detail = _inner(inner, systems)
+        return named._replace(word=inner if inner in _WITHIN else word, state=state, detail=detail)
     return named._replace(word=word, state=state_of(word), detail=STATES.get(word, (None, ""))[1])
+
+
+def _inner(word: str, systems: Set[str]) -> tuple[JobState, str]:
+    """What a job in the batch system does there, by what action=status says of it."""
+    if word not in _WITHIN:
+        # nobody knows yet whether it waits there
+        return JobState.QUEUED, "given to the batch system"
+    return (STATES | OF_SYSTEM.get(next(iter(systems), ""), {}))[word]
 
 
 async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple[Observation, Record | None]:
@@ -160,7 +166,16 @@ async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple
     ), record  # fmt: skip
 
 
-def own_states(live: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Of a list of jobs, those that wait (as far as it tells), and those that are in the batch system or after it."""
-    waiting = [native for native, word in live.items() if state_of(word) in {JobState.QUEUED, JobState.HELD}]
-    return waiting, [native for native, word in live.items() if state_of(word) is JobState.RUNNING]
+async def own_states(client: ArcClient, book: Book) -> tuple[list[str], list[str]]:
+    """Of all jobs of ours, those that wait, as far as is known, and those that run or have run."""
+    # the list lacks a job in the moment in which its state changes
+    live = await client.jobs() | await client.jobs()
+    within = [native for native, word in live.items() if word == "RUNNING"]
+    systems = (await book.site(client)).systems if within else frozenset()
+    detail = await _detail(client, systems, within)
+    states = {
+        native: _inner(detail.get(native, ""), systems)[0] if word == "RUNNING" else state_of(word)
+        for native, word in live.items()
+    }
+    waiting = [native for native, state in states.items() if state in {JobState.QUEUED, JobState.HELD}]
+    return waiting, [native for native, state in states.items() if state in {JobState.RUNNING, JobState.SUSPENDED}]

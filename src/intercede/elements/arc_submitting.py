@@ -194,9 +194,10 @@ async def submit(
         client: The CE.
     """
     first, resources = order.labels[0], order.plan.resources
-    if resources.memory is not None or resources.nodes > 1:
-        allowed = settings.best_effort | resources.best_effort
-        order = replace(order, plan=replace(order.plan, resources=await check_site(client, resources, allowed)))
+    checked = await check_site(
+        client, book, resources.model_copy(update={"queue": first.queue}), settings.best_effort | resources.best_effort
+    )
+    order = replace(order, plan=replace(order.plan, resources=checked))
     known = None if order.is_new else await book.submission(client, first.tag)
     if known is not None and (known.label.digest, known.label.copies) != (first.digest, first.copies):
         said = "it was used here for another description or other copies"

@@ -195,11 +195,11 @@ class TestResources:
 
     @needs("reserves:memory")
     async def test_resources_arrive(self, spot: Spot, ce: Element, tmp_path: Path) -> None:
-        wanted = Resources(cores=3, memory="301M", walltime="90s")
+        wanted = Resources(cores=3, memory="303M", walltime="90s")
         (ref,) = await run(ce, script(spot.place.reserved, resources=wanted))
         output = await fetch_one(ce, ref, tmp_path)
         assert output.stdout is not None
-        assert output.stdout.read_text() == "3 301\n"
+        assert output.stdout.read_text() == "3 303\n"
 
 
 class TestContainers:
