@@ -79,6 +79,8 @@ class Endpoint(Frozen):
         ca: The certificates of the authorities to trust: a file, or a directory as grids have it (hashed names, with
             revocation lists beside them). Default: `/etc/grid-security/certificates` if it is there, else the system's.
         retention: For HTCondor: how long an ended job is kept there with what it left.
+        proxy_with_jobs: For HTCondor: whether each job is given a proxy, which the provider is asked for besides what
+            is shown to the CE; the payload finds it by `X509_USER_PROXY`.
         containers: For ARC: by image, the runtime environment of the site that runs payloads in that very image.
     """
 
@@ -86,6 +88,7 @@ class Endpoint(Frozen):
     port: Port
     ca: Path | None = None
     retention: Span = Field(default="7d", validate_default=True)
+    proxy_with_jobs: bool = False
     containers: dict[Text, Text] = Field(default_factory=dict)
 
 

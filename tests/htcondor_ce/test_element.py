@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from intercede import (
     AuthenticationFailed,
     Copy,
+    CredentialError,
     FileCredentials,
     JobDescription,
     JobOutput,
@@ -23,6 +27,7 @@ from intercede import (
     TransportError,
     open_element,
 )
+from intercede.arc.delegation import read_holder, sign_proxy
 from intercede.elements import htcondor_ce_access
 from intercede.htcondor_ce.client import RemoteSchedd
 from intercede.htcondor_ce.protocol import Submit
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
 
 STACKS = [name for name, spec in load_manifest().items() if (spec.system, spec.shape) == ("htcondor", "ce")]
 PATIENCE = 120
+# the pool's own job of one of the CE's
+VACATE = 'until condor_vacate_job -fast -constraint "RoutedFromJobId == \\"$1\\"" | grep -q vacated; do sleep 1; done'
 NEVER = {"htcondor": ("requirements = false",)}
 
 
@@ -49,12 +56,14 @@ def ce(request: pytest.FixtureRequest, stack_factory: Callable[[str], Stack]) ->
 def opened(ce: Stack, request: pytest.FixtureRequest, shows: str = "idtoken-alice", **more: Any) -> Element:
     """An element that knows of this test's jobs alone."""
     endpoint = {"host": "localhost", "port": ce.port, "ca": str(ce.given / "ca.pem"), **more.pop("endpoint", {})}
+    credentials = more.pop("credentials", None)
     settings = {
         "id": f"ce/{request.node.originalname}", "scheduler": "htcondor-ce", "endpoint": endpoint,
         "politeness": {"min_interval": 0.5, "max_interval": 2}, "grace": 5, **more,
     }  # fmt: skip
     kind = "token" if shows.startswith("scitoken") else "condor_token"
-    credentials = FileCredentials(**{kind: ce.given / shows}) if shows else None
+    if credentials is None and shows:
+        credentials = FileCredentials(**{kind: ce.given / shows})
     return open_element(settings, credentials=credentials)
 
 
@@ -105,6 +114,62 @@ async def test_output_again_and_again_and_then_late(ce: Stack, request: pytest.F
         async with opened(ce, request) as fresh:
             status = (await fresh.status([ref]))[ref]
         assert (status.state, status.exit_code, status.source) == (JobState.FAILED, 3, "history")
+
+
+def proxy_of(ce: Stack, user: str, directory: Path) -> Path:
+    """A proxy of that user, in a file."""
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    holder = read_holder(b"".join((ce.given / f"{user}-{part}.pem").read_bytes() for part in ("cert", "key")))
+    key = rsa.generate_private_key(65537, 2048)
+    signed = sign_proxy(key.public_key(), holder, now=datetime.now(UTC), lifetime=timedelta(hours=12))
+    path = directory / "x509up"
+    path.touch(0o600)
+    path.write_bytes(signed.public_bytes(plain[0]) + key.private_bytes(*plain) + holder.certificates())
+    return path
+
+
+async def test_a_proxy_goes_with_each_job(ce: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    text = (
+        'stat -c "%a %U" "$X509_USER_PROXY"; openssl x509 -noout -subject -in "$X509_USER_PROXY"; '
+        'openssl x509 -noout -checkend 36000 -in "$X509_USER_PROXY"; echo "$X509_USER_PROXY" >where; sleep 20'
+    )
+    shown = FileCredentials(condor_token=ce.given / "idtoken-alice", proxy=proxy_of(ce, "alice", tmp_path))
+    async with opened(ce, request, endpoint={"proxy_with_jobs": True}, credentials=shown) as element:
+        refs = (await element.submit(script(text, outputs=("where",)), 2)).refs
+        for ref in refs:
+            await reached(element, ref, JobState.RUNNING)
+        find = (
+            "find /var/spool/condor-ce /var/spool/condor /var/lib/condor/execute -name 'x509up*' -o -name proxy -type f"
+        )
+        found = [await asyncio.to_thread(ce.exec, ["sh", "-c", find])]
+        kept = found[0].stdout.decode().split()
+        # the CE's, and those on the node
+        assert len(kept) == 4
+        for path in kept:
+            said = await asyncio.to_thread(ce.exec, ["cat", path], user="bob", check=False)
+            assert b"Permission denied" in said.stderr
+        assert {each.state for each in (await final(element, refs, PATIENCE)).values()} == {JobState.SUCCEEDED}
+        for ref in refs:
+            output = await fetch_one(element, ref, tmp_path)
+            assert output.stdout is not None
+            mode, subject, lasts = output.stdout.read_text().splitlines()
+            assert (mode, lasts) == ("600 alice", "Certificate will not expire")
+            # delegated on its way: no key of it was sent
+            assert "O=Test,CN=alice,CN=" in subject.replace(" ", "")
+        assert set((await element.purge(refs)).values()) == {Outcome.DONE}
+    bare = FileCredentials(condor_token=ce.given / "idtoken-alice")
+    async with opened(ce, request, endpoint={"proxy_with_jobs": True}, credentials=bare) as element:
+        with pytest.raises(CredentialError, match="there is none"):
+            await element.submit(script(":"))
+
+
+async def test_a_job_that_is_started_again_behind_the_ce(ce: Stack, request: pytest.FixtureRequest) -> None:
+    async with opened(ce, request) as element:
+        (ref,) = (await element.submit(script("sleep 300"))).refs
+        await reached(element, ref, JobState.RUNNING)
+        await asyncio.to_thread(ce.exec, ["sh", "-c", VACATE, "sh", ref.native], timeout=60)
+        ended = (await final(element, [ref], PATIENCE))[ref]
+        assert (ended.state, ended.reason, ended.signal) == (JobState.FAILED, Reason.NODE, None)
 
 
 # a worker that dies when the jobs are queued, and before it has sent their files

@@ -75,6 +75,12 @@ def test_resources_are_told_in_the_words_of_a_ce_and_of_a_pool() -> None:
     assert said["leave_in_queue"] == "JobStatus == 4 && time() - EnteredCurrentStatus < 60"
 
 
+def test_a_proxy_is_delegated_for_as_long_as_it_lasts() -> None:
+    lines = describe(MINE, Resources(), program="/d/runner", kept=60, proxy="/d/proxy")
+    assert {"x509userproxy = /d/proxy", "delegate_job_GSI_credentials_lifetime = 0"} <= set(lines)
+    assert "proxy" not in "".join(describe(MINE, Resources(), program="/d/runner", kept=60)).lower()
+
+
 def test_the_archive_begins_where_the_script_says(tmp_path: Path) -> None:
     program = tmp_path / "runner"
     head = program_head()

@@ -118,7 +118,7 @@ async def test_the_end_of_its_walltime(tmp_path: Path, text: str, code: int) -> 
     assert output.stdout.read_text() == "said\n"
 
 
-@pytest.mark.parametrize(("requeue", "starts", "code"), [(False, 0, 4), (False, 1, 75), (True, 1, 4)])
+@pytest.mark.parametrize(("requeue", "starts", "code"), [(False, 0, 4), (False, 1, -signal.SIGVTALRM), (True, 1, 4)])
 async def test_started_again(tmp_path: Path, requeue: bool, starts: int, code: int) -> None:
     node = Node(tmp_path, f"echo ran >{tmp_path}/ran; exit 4", requeue=requeue)
     assert node.run(starts) == code

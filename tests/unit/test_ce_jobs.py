@@ -114,3 +114,10 @@ def test_a_state_that_nobody_knows() -> None:
 @given(st.fixed_dictionaries(dict.fromkeys(ATTRIBUTES, VALUES)))
 def test_anything_can_be_read(anything: Ad) -> None:
     assert observe_past(anything).state in JobState
+
+
+def test_a_job_that_was_started_again_lost_its_place() -> None:
+    for read in (observe, observe_past):
+        seen = read(ad(4, CompletionDate=QUEUED + 9, ExitBySignal=True, ExitSignal=26))
+        assert (seen.state, seen.reason, seen.signal) == (JobState.FAILED, Reason.NODE, None)
+        assert "lost its place" in seen.detail

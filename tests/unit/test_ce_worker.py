@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import subprocess
@@ -51,6 +52,7 @@ from intercede.htcondor_ce.protocol import (
 from intercede.htcondor_ce.worker import Log, Schedd, answer
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 # Answers as the line ASKED says; its requests are the real ones
@@ -420,3 +422,65 @@ def test_a_worker_ends_with_the_library_whatever_it_is_doing(tmp_path: Path) -> 
         time.sleep(0.02)
     for descriptor in asked:
         os.close(descriptor)
+
+
+KILLED = """
+import os, sys, tempfile
+from intercede.htcondor_ce import private
+tempfile.tempdir = sys.argv[1]
+(private.make() / "secret").touch()
+os.write(1, b"x")
+os.read(0, 1)
+"""
+
+
+@contextlib.contextmanager
+def owner_of_a_secret(above: Path) -> Generator[subprocess.Popen[bytes]]:
+    """A process with a private directory in that one."""
+    words = [sys.executable, "-c", KILLED, str(above)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.read(1) == b"x"
+        yield owner
+
+
+def start_a_worker(above: Path) -> None:
+    directory = above / "own"
+    directory.mkdir()
+    words = [sys.executable, "-m", "intercede.htcondor_ce.worker", str(directory), "ce:1", str(os.getpid())]
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=60)
+
+
+def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path) -> None:
+    with owner_of_a_secret(tmp_path) as owner:
+        start_a_worker(tmp_path)
+        (kept,) = contents(tmp_path)
+        assert (kept / "secret").exists()
+        owner.kill()
+    assert contents(tmp_path) == [kept]
+    start_a_worker(tmp_path)
+    assert contents(tmp_path) == []
+
+
+def test_what_is_to_be_sent_goes_with_a_killed_library(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys, tempfile
+from intercede.htcondor_ce import private
+from intercede.htcondor_ce.client import RemoteSchedd
+from intercede.htcondor_ce.protocol import Identify
+tempfile.tempdir = sys.argv[1]
+(private.make() / "secret").touch()
+waits = (
+    "import sys, time, types; from intercede.htcondor_ce import worker; "
+    "sys.modules['htcondor2'] = sys.modules['classad2'] = types.SimpleNamespace(enable_debug=lambda: None); "
+    "worker.serve = lambda *_: (open('begun', 'w'), time.sleep(1000)); worker.main()"
+)
+asyncio.run(RemoteSchedd("ce:1", worker=("-c", waits)).ask(Identify(), None))
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as library:
+        while not list(tmp_path.glob("*/begun")):
+            time.sleep(0.02)
+        assert len(contents(tmp_path)) == 2
+        library.kill()
+    while contents(tmp_path):
+        time.sleep(0.02)

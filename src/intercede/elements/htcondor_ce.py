@@ -64,7 +64,7 @@ class CondorCEElement:
 
     name: ClassVar[str] = "htcondor-ce"
     reasons: ClassVar[frozenset[Reason]] = frozenset(
-        {Reason.EXIT_CODE, Reason.SIGNAL, Reason.WALLTIME, Reason.STAGING, Reason.LOST}
+        {Reason.EXIT_CODE, Reason.SIGNAL, Reason.WALLTIME, Reason.NODE, Reason.STAGING, Reason.LOST}
     )
     reserves: ClassVar[frozenset[str]] = htcondor_ce_submitting.RESERVES
 

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from intercede.credentials import BearerToken, CondorToken, CredentialRequest, X509Proxy
-from intercede.errors import AuthenticationFailed, ConfigurationError, ConnectionLost, ParseError, SchedulerUnavailable
+from intercede.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionLost,
+    CredentialError,
+    ParseError,
+    SchedulerUnavailable,
+)
 from intercede.htcondor_ce.client import RemoteSchedd
 from intercede.htcondor_ce.protocol import Identify, Query
 
@@ -83,6 +90,18 @@ class Access:
             self._names = {credential: name}
         return self._names[credential]
 
+    async def proxy(self) -> X509Proxy:
+        """The proxy that goes with jobs.
+
+        Raises:
+            CredentialError: There is none.
+        """
+        found = await self._found((X509Proxy,), WRITE)
+        if isinstance(found, X509Proxy):
+            return found
+        advice = "Have the provider supply an X509Proxy, or leave out endpoint.proxy_with_jobs."
+        raise CredentialError(f"the proxy for jobs of {self._settings.id}", "there is none", advice)
+
     async def aclose(self) -> None:
         """End the workers."""
         schedds, self._schedds = list(self._schedds.values()), {}
@@ -124,8 +143,10 @@ class Access:
         held = self._held.get(scopes)
         if held is not None and held.expires_at is not None and held.is_fresh():
             return held
-        where = self.endpoint
-        request = CredentialRequest(self._settings.id, _KINDS, host=f"{where.host}:{where.port}", scopes=scopes)
-        found = await self._provider.get(request) if self._provider is not None else None
-        self._held[scopes] = found
+        found = self._held[scopes] = await self._found(_KINDS, scopes)
         return found
+
+    async def _found(self, kinds: tuple[type[Credential], ...], scopes: frozenset[str]) -> Credential | None:
+        where = self.endpoint
+        request = CredentialRequest(self._settings.id, kinds, host=f"{where.host}:{where.port}", scopes=scopes)
+        return await self._provider.get(request) if self._provider is not None else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from intercede.elements.fetching import enter, receive
 from intercede.elements.htcondor_ce_access import WRITE
 from intercede.elements.unpack import Gathering
 from intercede.errors import CommandError, IntercedeError, LimitExceeded, NotFound, ParseError, StorageError
-from intercede.htcondor_ce.client import private_directory
+from intercede.htcondor_ce import private
 from intercede.htcondor_ce.description import LABEL, back_of, constraint_of, native_of, read_label
 from intercede.htcondor_ce.protocol import Query, Retrieve
 
@@ -58,7 +57,7 @@ async def fetch(
 async def _retrieved(
     jobs: dict[JobRef, Gathering], settings: ResourceSettings, access: Access
 ) -> dict[JobRef, JobOutput | IntercedeError]:
-    directory = private_directory()
+    directory = private.make()
     found: dict[JobRef, JobOutput | IntercedeError] = {}
     try:
         # one for each cluster: each has to be told the schedd once
@@ -77,7 +76,7 @@ async def _retrieved(
             except (CommandError, ParseError) as error:
                 found[ref] = error
     finally:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await asyncio.to_thread(private.remove, directory)
     return found
 
 
@@ -164,14 +163,14 @@ class Shelf:
 
     async def _fetch(self, ref: JobRef) -> None:
         await self._clear()
-        directory = private_directory()
+        directory = private.make()
         try:
             found = (await fetch([ref], directory, True, self._settings, self._access))[ref]
             output = found.kept if isinstance(found, LimitExceeded) else found
             if not isinstance(output, JobOutput):
                 raise found if isinstance(found, IntercedeError) else ParseError(f"output of {ref}", "there is none")
         except BaseException:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            await asyncio.to_thread(private.remove, directory)
             raise
         self._directory = directory
         # of a job that has not ended there is nothing, and soon there may be
@@ -181,7 +180,7 @@ class Shelf:
     async def _clear(self) -> None:
         directory, self._directory, self._ref, self._output = self._directory, None, None, None
         if directory is not None:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            await asyncio.to_thread(private.remove, directory)
 
     def _piece(self, path: Path, offset: int) -> LogChunk:
         with path.open("rb") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from intercede.errors import (
     TagConflict,
     UnsupportedError,
 )
-from intercede.htcondor_ce.client import private_directory
+from intercede.htcondor_ce import private
 from intercede.htcondor_ce.description import ABANDONED, ANEW, Label, describe, item, program_head
 from intercede.htcondor_ce.protocol import Act, Submit
 from intercede.model import JobRef, check_tag
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from intercede.credentials import X509Proxy
     from intercede.elements.htcondor_ce_access import Access
     from intercede.elements.htcondor_ce_book import Book, Known
     from intercede.htcondor_ce.protocol import Submitted
@@ -163,14 +163,16 @@ async def _taken_back(access: Access, known: Known, reason: str) -> bool:
 async def _sent(access: Access, order: Order, settings: ResourceSettings) -> Submitted:
     tag, limits = order.label.tag, settings.limits
     size = order.common.size * order.label.copies
-    directory = private_directory()
-    writing = asyncio.ensure_future(asyncio.to_thread(_write, directory, order))
+    proxy = await access.proxy() if access.endpoint.proxy_with_jobs else None
+    directory = private.make()
+    writing = asyncio.ensure_future(asyncio.to_thread(_write, directory, order, proxy))
     try:
         items = await asyncio.shield(writing)
         kept = int(access.endpoint.retention.total_seconds())
         lines = describe(
-            order.label, order.resources, program=str(directory / "runner"), kept=kept, native=order.native
-        )
+            order.label, order.resources, program=str(directory / "runner"), kept=kept, native=order.native,
+            proxy=str(directory / "proxy") if proxy else "",
+        )  # fmt: skip
         return await access.ask(Submit(lines, items), WRITE, limits.submit_time + size / SLOWEST)
     except (ConnectionLost, ParseError) as error:
         raise SubmissionUnknown(tag, f"the answer was lost: {error}") from error
@@ -181,10 +183,10 @@ async def _sent(access: Access, order: Order, settings: ResourceSettings) -> Sub
     finally:
         # whoever gives up here must not leave secrets that are written a moment later
         await asyncio.gather(writing, return_exceptions=True)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await asyncio.to_thread(private.remove, directory)
 
 
-def _write(directory: Path, order: Order) -> tuple[dict[str, str], ...]:
+def _write(directory: Path, order: Order, proxy: X509Proxy | None = None) -> tuple[dict[str, str], ...]:
     """Write the files that are sent, and give what each copy has of its own."""
     try:
         program = directory / "runner"
@@ -192,6 +194,9 @@ def _write(directory: Path, order: Order) -> tuple[dict[str, str], ...]:
             file.write(program_head())
             file.writelines(order.common)
         program.chmod(0o700)
+        if proxy is not None:
+            (directory / "proxy").touch(mode=0o600)
+            (directory / "proxy").write_bytes(proxy.pem.get_secret_value())
         items = []
         for copy, key in enumerate(order.keys):
             path = directory / f"{copy}.own"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from intercede.answers import Counters
@@ -21,25 +18,22 @@ from intercede.errors import (
     ParseError,
     SchedulerUnavailable,
 )
+from intercede.htcondor_ce import private
 from intercede.htcondor_ce.credential import configuration, write_credential
 from intercede.htcondor_ce.protocol import HEAD, Failure, Kind, decode_answer, frame, length_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from intercede.credentials import Credential
     from intercede.errors import IntercedeError
     from intercede.htcondor_ce.protocol import Request
 
-__all__ = ["RemoteSchedd", "private_directory"]
+__all__ = ["RemoteSchedd"]
 
 T = TypeVar("T")
 WORKER = ("-P", "-m", "intercede.htcondor_ce.worker")
-
-
-def private_directory() -> Path:
-    """Make a directory that nobody else can enter."""
-    return Path(tempfile.mkdtemp(prefix="intercede-"))
 
 
 class _Worker:
@@ -69,7 +63,7 @@ class _Worker:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
-        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        await asyncio.to_thread(private.remove, self.directory)
 
 
 class RemoteSchedd:
@@ -160,11 +154,11 @@ class RemoteSchedd:
             await self._end()
         if self._worker is None:
             # not in a thread: one that is cancelled meanwhile would leave what it had made
-            directory = private_directory()
+            directory = private.make()
             try:
                 process = await self._start(directory, credential)
             except BaseException:
-                shutil.rmtree(directory, ignore_errors=True)
+                private.remove(directory)
                 raise
             self._worker, self._credential = _Worker(directory, process), credential
             self.counters.connections += 1

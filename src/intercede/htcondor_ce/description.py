@@ -141,6 +141,7 @@ def describe(
     *,
     program: str,
     kept: int,
+    proxy: str = "",
     native: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Lines of a submit description for all copies, without `queue`.
@@ -152,6 +153,7 @@ def describe(
         resources: What each is given.
         program: The path of the script.
         kept: Seconds for which an ended job is kept with what it left.
+        proxy: The path of the proxy that each is given; empty for none.
         native: More lines; the later of two counts.
     """
     lines = {
@@ -170,6 +172,9 @@ def describe(
         lines["My.IntercedeWalltime"] = str(int(resources.walltime.total_seconds()))
     if resources.queue:
         lines["My.queue"] = named(resources.queue)
+    if proxy:
+        # a day by default
+        lines |= {"x509userproxy": proxy, "delegate_job_GSI_credentials_lifetime": "0"}
     return (*(f"{name} = {value}" for name, value in lines.items()), *label.lines(), *native)
 
 

@@ -15,6 +15,9 @@ ic_identify() {
     END { print 1 + (n > began ? n : began) }' "${_CONDOR_JOB_AD:-/dev/null}")
   if [ "$ic_attempt" -gt 1 ] && ! ic_again; then
     echo "HTCondor started this job again, which it was not to do" >&2
+    # of its script's end HTCondor tells exit code or signal: of a signal that payloads hardly end by, we know why
+    ulimit -c 0
+    kill -VTALRM $$
     exit 75
   fi
   cd "$ic_dir" || exit 66

@@ -29,6 +29,7 @@ UNSENT = "Staging of job files failed"
 """Why a schedd removes jobs by itself whose files did not all come."""
 # SYSTEM_PERIODIC_REMOVE of an HTCondor-CE; of a pool's own limits HTCondor says only which expression it was
 LATE = "job exceeded allowed walltime"
+LOST_ITS_PLACE = "it was started once, lost its place, and was not to be started again"
 
 
 def observe(ad: Ad) -> Observation:
@@ -60,6 +61,8 @@ def observe(ad: Ad) -> Observation:
             return seen._replace(
                 state=JobState.FAILED, reason=Reason.WALLTIME, signal=None, detail="ended at its walltime"
             )
+        if seen.signal == signal.SIGVTALRM:
+            return seen._replace(state=JobState.FAILED, reason=Reason.NODE, signal=None, detail=LOST_ITS_PLACE)
         return seen._replace(state=JobState.SUCCEEDED if seen.exit_code == 0 else JobState.FAILED)
     return seen
 

@@ -6,7 +6,7 @@ the library ends it when it is late.
 
 Its directory, the address and the library's process are its arguments, its configuration is its environment
 (`credential.py`), requests come on stdin. It is two processes: one works, and the other one ends it with the library
-and removes the directory, for then nobody else may be left to do so.
+and removes the directory, for then nobody else may be left to do so; so it does with those of others that were killed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
+from intercede.htcondor_ce import private
 from intercede.htcondor_ce.protocol import (
     Act,
     Ad,
@@ -248,16 +249,25 @@ def keep(worker: int, directory: Path, library: int) -> None:
     A submission that went on would be another one than that which somebody else begins under the same tag. The bindings
     keep a worker from hearing anything for as long as a call of theirs takes, so it is another process that listens.
     """
+    ending = True
     try:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         end_with(library, signal.SIGTERM)
         for descriptor in (0, 1):
             os.close(descriptor)
+        private.sweep(directory.parent)
         os.waitpid(worker, 0)
+        ending = False
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
-        shutil.rmtree(directory, ignore_errors=True)
+        private.remove(directory)
+        # of a library that is killed one thread may tell us, and others hold its locks for a moment more
+        until = time.monotonic() + 5
+        while ending and os.getppid() == library and time.monotonic() < until:
+            time.sleep(0.01)
+        # what it was about to send, secrets among it
+        private.sweep(directory.parent)
 
 
 def main() -> None:
