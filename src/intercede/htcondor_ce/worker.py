@@ -250,8 +250,14 @@ def keep(worker: int, directory: Path, library: int) -> None:
     keep a worker from hearing anything for as long as a call of theirs takes, so it is another process that listens.
     """
     ending = True
+
+    def told(*_: object) -> None:
+        # the threads of a library end one after the other, and the kernel may tell of each of them
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(1)
+
     try:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        signal.signal(signal.SIGTERM, told)
         end_with(library, signal.SIGTERM)
         for descriptor in (0, 1):
             os.close(descriptor)
