@@ -482,5 +482,10 @@ asyncio.run(RemoteSchedd("ce:1", worker=("-c", waits)).ask(Identify(), None))
             time.sleep(0.02)
         assert len(contents(tmp_path)) == 2
         library.kill()
-    while contents(tmp_path):
+    until = time.monotonic() + 30
+    while list(tmp_path.glob("*/begun")):
+        assert time.monotonic() < until
         time.sleep(0.02)
+    # its own worker may have looked while the library's locks were still held
+    start_a_worker(tmp_path)
+    assert contents(tmp_path) == []

@@ -172,8 +172,7 @@ def describe(
         lines["My.IntercedeWalltime"] = str(int(resources.walltime.total_seconds()))
     if resources.queue:
         lines["My.queue"] = named(resources.queue)
-    if proxy:
-        # a day by default
+    if proxy:  # for a day by default
         lines |= {"x509userproxy": proxy, "delegate_job_GSI_credentials_lifetime": "0"}
     return (*(f"{name} = {value}" for name, value in lines.items()), *label.lines(), *native)
 

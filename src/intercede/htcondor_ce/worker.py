@@ -43,6 +43,8 @@ from intercede.htcondor_ce.protocol import (
 
 __all__ = ["main"]
 
+_HEARD = {signal.SIGTERM, signal.SIGCHLD}
+
 
 class Told(Exception):
     """What a failure means is known where it was met."""
@@ -234,13 +236,12 @@ def serve(bindings: tuple[Any, Any], address: str, log: Log, requests: IO[bytes]
         answers.flush()
 
 
-def end_with(parent: int, how: signal.Signals) -> None:
-    """Have this process told when its parent has ended, whatever it is doing then."""
+def end_with(parent: int, how: signal.Signals) -> bool:
+    """Have this process told when its parent has ended, whatever it is doing then; gives whether it is there."""
     if sys.platform == "linux":
         # prctl(2), PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(1, how)
-    if os.getppid() != parent:
-        sys.exit(1)
+    return os.getppid() == parent
 
 
 def keep(worker: int, directory: Path, library: int) -> None:
@@ -248,31 +249,23 @@ def keep(worker: int, directory: Path, library: int) -> None:
 
     A submission that went on would be another one than that which somebody else begins under the same tag. The bindings
     keep a worker from hearing anything for as long as a call of theirs takes, so it is another process that listens.
+    All that it listens to is blocked: each thread of a library that is killed says so, and nothing may be left undone.
     """
-    ending = True
-
-    def told(*_: object) -> None:
-        # the threads of a library end one after the other, and the kernel may tell of each of them
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(1)
-
-    try:
-        signal.signal(signal.SIGTERM, told)
-        end_with(library, signal.SIGTERM)
-        for descriptor in (0, 1):
-            os.close(descriptor)
+    for descriptor in (0, 1):
+        os.close(descriptor)
+    heard = signal.SIGTERM
+    if end_with(library, signal.SIGTERM):
         private.sweep(directory.parent)
-        os.waitpid(worker, 0)
-        ending = False
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
-        private.remove(directory)
-        # of a library that is killed one thread may tell us, and others hold its locks for a moment more
-        until = time.monotonic() + 5
-        while ending and os.getppid() == library and time.monotonic() < until:
-            time.sleep(0.01)
-        # what it was about to send, secrets among it
+        heard = signal.sigwait(_HEARD)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    private.remove(directory)
+    # what the library was about to send, secrets among it; other threads of it may hold its locks for a moment more
+    until = time.monotonic() + (2 if heard == signal.SIGTERM else 0)
+    private.sweep(directory.parent)
+    while time.monotonic() < until:
+        time.sleep(0.05)
         private.sweep(directory.parent)
 
 
@@ -280,10 +273,13 @@ def main() -> None:
     """Serve the library that started this process."""
     directory, address, library = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     keeper = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     if worker := os.fork():
         keep(worker, directory, library)
         return
-    end_with(keeper, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not end_with(keeper, signal.SIGKILL):
+        return
     # what the bindings print must not be taken for an answer
     answers = os.fdopen(os.dup(1), "wb")
     try:
