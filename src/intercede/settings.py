@@ -143,6 +143,8 @@ class ResourceSettings(Frozen):
         environment: Variables of every payload, below the description's.
         container_launcher: Words that start a payload in an image: `{image}` is the image, `{directory}` the working
             directory, `{inputs}` the directory that the inputs in it are links to, `{secrets}` that of the secrets.
+        container_universe: For HTCondor, in place of a launcher: its own container universe runs the job in the image,
+            on slots that have `HasContainer`.
         parallel_environment: For Grid Engine: the parallel environment that gives a job several cores of one node.
         memory_resource: For Grid Engine: the resource, counted per slot, that stands for memory.
         slots: For `process`: cores that jobs may use at once; None for all that the host has.
@@ -166,6 +168,7 @@ class ResourceSettings(Frozen):
     preamble: Text = ""
     environment: dict[Variable, Text] = Field(default_factory=dict)
     container_launcher: tuple[Text, ...] = ()
+    container_universe: bool = False
     parallel_environment: Name = "smp"
     memory_resource: Name = "h_vmem"
     slots: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -176,6 +179,16 @@ class ResourceSettings(Frozen):
     patience: Seconds = 600
     limits: Limits = Limits()
     politeness: Politeness = Politeness()
+
+    @model_validator(mode="after")
+    def _one_way_into_an_image(self) -> ResourceSettings:
+        if self.container_universe and self.container_launcher:
+            msg = "container_universe: there is a container_launcher as well"
+            raise ValueError(msg)
+        if self.container_universe and not self.scheduler.startswith("htcondor"):
+            msg = f"container_universe: {self.scheduler} has none"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _launcher_names_the_image(self) -> ResourceSettings:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from intercede.answers import JobState, Reason
 from intercede.errors import (
@@ -219,6 +220,20 @@ def test_words_of_resources() -> None:
     assert AGAIN in why
     assert LATE in why
     assert [line for line in lines(requeue=True) if line.startswith(("requirements", "periodic"))] == []
+
+
+def test_an_image_is_the_container_universe_s_where_that_is_configured() -> None:
+    there = ResourceSettings(id="ht", scheduler="htcondor", container_universe=True)
+    for image, more in (("docker://debian:12", []), ("/srv/images/tiny", ["transfer_container = false"])):
+        job = JobDescription(executable="true", container=image, native={"htcondor": ("+Site = 1",)})
+        wanted = ["universe = container", f"container_image = {image}", *more, "+Site = 1"]
+        assert list(HT.words(job, there))[-len(wanted) :] == wanted
+        assert "container" not in "".join(HT.words(job, SETTINGS))
+    with pytest.raises(ConfigurationError, match="container"):
+        HT.words(JobDescription(executable="true", container="x\nqueue 5"), there)
+    for scheduler, more in (("slurm", {}), ("htcondor", {"container_launcher": ("x", "{image}")})):
+        with pytest.raises(ValidationError, match="container_universe"):
+            ResourceSettings.model_validate({"id": "s", "scheduler": scheduler, "container_universe": True, **more})
 
 
 def test_words_that_cannot_be_honoured() -> None:

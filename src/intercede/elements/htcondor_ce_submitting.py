@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from intercede.answers import Submission
 from intercede.elements.htcondor_ce_access import WRITE
 from intercede.elements.sandbox import Sandbox, collect_inputs, secret_files
-from intercede.elements.submitting import SLOWEST, copies_of, new_tag
+from intercede.elements.submitting import SLOWEST, check_container, copies_of, new_tag
 from intercede.errors import (
     CommandError,
     ConnectionLost,
@@ -81,9 +81,7 @@ def begin(
     each = copies_of(copies)
     is_new = tag is None
     tag = new_tag() if tag is None else check_tag(tag)
-    if description.container is not None and not settings.container_launcher:
-        advice = 'Configure container_launcher, such as ["apptainer", "exec", "{image}"].'
-        raise UnsupportedError("container", f"{settings.id} has no container launcher", advice)
+    check_container(description, settings)
     wanted = check_resources(settings.scheduler, description.resources, RESERVES, settings.best_effort)
     if wanted.account or settings.account:
         raise UnsupportedError("resources.account", "the CE decides whom it charges, by who you are", "Leave it out.")

@@ -43,6 +43,17 @@ __all__ = ["SLOWEST", "Submitting", "copies_of", "new_tag"]
 SLOWEST = 1_000_000  # bytes a second that a transfer is given time for
 
 
+def check_container(description: JobDescription, settings: ResourceSettings) -> None:
+    """Refuse an image where nothing is configured that runs jobs in one.
+
+    Raises:
+        UnsupportedError: The description asks for one.
+    """
+    if description.container is not None and not settings.container_launcher and not settings.container_universe:
+        advice = 'Configure container_launcher, such as ["apptainer", "exec", "{image}"].'
+        raise UnsupportedError("container", f"{settings.id} has no container launcher", advice)
+
+
 def new_tag() -> str:
     """A tag that nobody else has: the time, for people, and chance."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
@@ -66,9 +77,7 @@ class Submitting:
         """Submit; see `BatchElement.submit`."""
         each = copies_of(copies)
         tag = new_tag() if tag is None else check_tag(tag)
-        if description.container is not None and not self._settings.container_launcher:
-            advice = 'Configure container_launcher, such as ["apptainer", "exec", "{image}"].'
-            raise UnsupportedError("container", f"{self._settings.id} has no container launcher", advice)
+        check_container(description, self._settings)
         words = self._scheduler.words(description, self._settings)
         inherited = {name: os.environ[name] for name in description.inherit if name in os.environ}
         digest = jobfile.digest(self._settings.id, description, each, inherited)

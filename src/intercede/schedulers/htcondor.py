@@ -40,6 +40,7 @@ FIELDS = (
     (re.compile("accounting_?group", re.IGNORECASE), "resources.account"),
 )
 _ID = re.compile(r"(\d+)\.(\d+)\Z")
+_IMAGE = re.compile(r"[A-Za-z0-9_./:@+-]+\Z")
 _IDS = re.compile(r"\d+\.\d+\Z")
 _SLOT = ("SlotType", "State", "TotalSlotCpus", "Cpus")
 _BEGAN = "JobCurrentStartExecutingDate"
@@ -225,16 +226,27 @@ class HTCondor:
 
 
 def native_lines(description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
-    """The site's and the description's own lines of a submit description.
+    """The container universe where it is configured, and the site's and the description's own lines.
 
     Raises:
-        ConfigurationError: One is more than a line, or says what is queued.
+        ConfigurationError: The image cannot be written down, or a line is more than one, or says what is queued.
     """
     native = native_words(HTCondor.name, description, settings)
+    image = description.container if settings.container_universe else None
+    if image is not None and not _IMAGE.match(image):
+        raise ConfigurationError("container", f"{image!r} has characters that HTCondor might take for others")
     for line in native:
         if "\n" in line or re.match(r"\s*queue\b", line, re.IGNORECASE):
             raise ConfigurationError("native.htcondor", f"{line!r} is not one line of a submit description")
-    return native
+    return (*_container(image), *native)
+
+
+def _container(image: str | None) -> tuple[str, ...]:
+    """The container universe; a path is one of the node, where the image is already."""
+    if image is None:
+        return ()
+    here = ("transfer_container = false",) if image.startswith("/") else ()
+    return ("universe = container", f"container_image = {image}", *here)
 
 
 def _policy(wanted: Resources, *, requeue: bool) -> list[str]:

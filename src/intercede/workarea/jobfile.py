@@ -65,10 +65,11 @@ def job_text(description: JobDescription, settings: ResourceSettings, tag: str, 
     words = [quote(description.executable), *(quote(word) for word in description.arguments), b'"$@"']
     if "=" in description.executable:  # env would take it for an assignment
         words = [b"sh", b"-c", b"'exec \"$@\"'", b"sh", *words]
-    if description.container is not None:
-        words = [*_launcher(settings, description.container), *words]
+    image = description.container if settings.container_launcher else None
+    if image is not None:
+        words = [*_launcher(settings, image), *words]
     # what a launcher is told to show in the image must be there
-    first = b'mkdir -p -m 700 "$ic_dir/in" "$ic_secrets"; ' if description.container is not None else b""
+    first = b'mkdir -p -m 700 "$ic_dir/in" "$ic_secrets"; ' if image is not None else b""
     site = [b"export %s" % quote(f"{name}={value}") for name, value in settings.environment.items()]
     lines = [
         b'ic_job_vars() { exec $ic_env %s "$@"; }' % pairs,

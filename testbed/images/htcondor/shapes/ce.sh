@@ -21,10 +21,27 @@ pid_of() {
   esac
 } 2>/dev/null
 
+# An image: a directory with what a job's script runs. It is none that a launcher has made, so it has no test of its own.
+make_image() {
+  local root=/srv/images/tiny program
+  [ ! -e $root ] || return 0
+  mkdir -p $root/usr/bin $root/usr/lib $root/usr/lib64 $root/etc $root/proc $root/dev $root/sys $root/tmp $root/var/tmp $root/home
+  ln -s usr/bin usr/lib usr/lib64 $root/
+  dpkg -L coreutils findutils tar sed grep dash | grep '^/usr/bin/' | while read -r program; do
+    cp -L "$program" $root/usr/bin/
+  done
+  cp -L "$(command -v awk)" $root/usr/bin/awk
+  ldd $root/usr/bin/* 2>/dev/null | awk '/^\t/ { for (i = 1; i <= NF; i++) if ($i ~ "^/") print $i }' | sort -u |
+    xargs cp -L --parents -t $root
+  echo ID=tiny >$root/etc/os-release
+  touch $root/etc/passwd $root/etc/group
+}
+
 write_role() {
+  make_image
   printf '%s\n' 'DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD' 'CONDOR_HOST = 127.0.0.1' 'NO_DNS = True' \
     'NETWORK_INTERFACE = 127.0.0.1' 'NETWORK_HOSTNAME = pool.test.local' 'SCHEDD_NAME = pool.test.local' \
-    "FILESYSTEM_DOMAIN = $(hostname)" 'QUEUE_SUPER_USER_MAY_IMPERSONATE = .*' >/etc/condor/config.d/10-role
+    "FILESYSTEM_DOMAIN = $(hostname)" 'QUEUE_SUPER_USER_MAY_IMPERSONATE = .*' 'SINGULARITY_RUN_TEST_BEFORE_JOB = False' >/etc/condor/config.d/10-role
 }
 
 start_ce_issuer() {
