@@ -7,6 +7,7 @@ of two jobs that were made for one copy, one is.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -42,7 +43,7 @@ from intercede.workarea import jobfile
 from intercede.workarea.programs import runner_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from intercede.arc.client import ArcClient
@@ -55,6 +56,8 @@ __all__ = ["Order", "Plan", "begin", "plan_of", "submit"]
 
 # Jobs of one request: the server makes one after the other, so several requests at once are quicker
 _MOST, _LEAST = 250, 25
+# Bytes of uploads that are made before they can be sent, for one request
+_AHEAD = 8 * 1024 * 1024
 _NATIVE = re.compile(r"(?P<what>input|output):(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)=(?P<url>[a-z]+:\S+)\Z")
 _RUNTIME = re.compile(r"runtime:([A-Za-z0-9][A-Za-z0-9._/-]*)\Z")
 _FULL = re.compile(r"\b(?:too many|limit|maximum|full|exceed)", re.IGNORECASE)
@@ -241,7 +244,9 @@ class _Sending:
             for copy in copies
         ])  # fmt: skip
         try:
-            answers = await self._client.create(document, len(copies))
+            # the server takes its time: their files are made meanwhile
+            creating = self._client.create(document, len(copies))
+            answers, packs = await asyncio.gather(creating, self._packed(copies))
         except (ConnectFailed, AuthenticationFailed, CredentialError) as error:
             self._refused.update(dict.fromkeys(copies, error))
             return
@@ -254,14 +259,30 @@ class _Sending:
                 self._book.learn(answer.ident, self._order.labels[copy])
             else:
                 self._refused[copy] = _refusal(answer, self._order.labels[copy])
-        await self._upload([copy for copy in copies if copy in self._known.natives])
+        await self._upload([copy for copy in copies if copy in self._known.natives], packs)
 
-    async def _upload(self, copies: Sequence[int]) -> None:
+    async def _packed(self, copies: Sequence[int]) -> dict[int, bytes]:
+        """The uploads of copies, made ahead as far as they take little memory; not those for which files are read."""
+        packs: dict[int, bytes] = {}
+        room = _AHEAD
+        for copy in copies if not self._order.inputs else ():
+            await asyncio.sleep(0)
+            data = b"".join(self._order.sandbox(copy))
+            packs[copy] = data
+            room -= len(data)
+            if room < 0:
+                break
+        return packs
+
+    async def _upload(self, copies: Sequence[int], packs: Mapping[int, bytes] | None = None) -> None:
+        ahead = dict(packs or {})
+
         async def one(copy: int) -> None:
             native = self._known.natives[copy]
             for last in (False, True):
+                data = ahead.pop(copy, None) or packed(self._order.sandbox(copy))
                 try:
-                    await self._client.write(native, IN, packed(self._order.sandbox(copy)))
+                    await self._client.write(native, IN, data)
                 except (TransportError, SchedulerUnavailable) as error:
                     if last:
                         self._unknown = error

@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,16 @@ _AFTER = tarfile.GNU_MAGIC.rjust(tarfile.LENGTH_LINK + 8, b"\0").ljust(512 - 157
 _AFTER_SUM = sum(_AFTER) + 8 * ord(" ")
 
 
-def _header(name: str, size: int, mode: int, mtime: float, kind: bytes = tarfile.REGTYPE) -> bytes:
+@lru_cache(256)  # most files are the same in each of a thousand sandboxes
+def _header(name: str, size: int, mode: int, mtime: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     encoded = name.encode("utf-8", "surrogateescape")
     if kind == tarfile.REGTYPE and len(encoded) <= tarfile.LENGTH_NAME and size < 8**11 and 0 <= mtime < 8**11:
         # as below, ten times as quickly: there may be a small file for each of ten thousand copies
-        before = encoded.ljust(tarfile.LENGTH_NAME, b"\0") + _FIELDS % (mode & 0o7777, size, int(mtime))
+        before = encoded.ljust(tarfile.LENGTH_NAME, b"\0") + _FIELDS % (mode & 0o7777, size, mtime)
         total = sum(before) + _AFTER_SUM + kind[0]
         return b"%b%06o\0 %b%b" % (before, total, kind, _AFTER)
     info = tarfile.TarInfo(name)
-    info.size, info.mode, info.mtime, info.type = size, mode, int(mtime), kind
+    info.size, info.mode, info.mtime, info.type = size, mode, mtime, kind
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
@@ -97,7 +99,7 @@ class Sandbox:
         self._inputs = inputs
         self._executables = executables
         # one time for all of it: a stream that is made again is the same to the byte
-        self._made = time.time()
+        self._made = int(time.time())
 
     @property
     def size(self) -> int:
@@ -131,9 +133,9 @@ class Sandbox:
 
     def _input(self, name: str, path: Path, seen: os.stat_result) -> Iterator[bytes]:
         if stat.S_ISDIR(seen.st_mode):
-            yield _header(f"in/{name}", 0, 0o700, seen.st_mtime, tarfile.DIRTYPE)
+            yield _header(f"in/{name}", 0, 0o700, int(seen.st_mtime), tarfile.DIRTYPE)
             return
-        yield _header(f"in/{name}", seen.st_size, 0o700 if seen.st_mode & 0o100 else 0o600, seen.st_mtime)
+        yield _header(f"in/{name}", seen.st_size, 0o700 if seen.st_mode & 0o100 else 0o600, int(seen.st_mtime))
         left = seen.st_size
         with path.open("rb") as file:
             while left:
