@@ -118,7 +118,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(result: subprocess.CompletedProcess[bytes]) -> str:
-    said = (result.stderr + result.stdout).decode(errors="replace").strip().splitlines()[-20:]
+    # what went wrong is on stderr, and so it comes last
+    said = (result.stdout + result.stderr).decode(errors="replace").strip().splitlines()[-20:]
     return "\n".join([f"`{' '.join(result.args[:3])} ...` failed ({result.returncode})", *said])
 
 
