@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from intercede.answers import JobState
+from intercede.answers import JobState, Outcome
+from intercede.arc.documents import Answer
 from intercede.arc.job import Label
-from intercede.elements import arc_book, arc_status
+from intercede.elements import arc_book, arc_orders, arc_status
 from intercede.elements.arc_book import Book
+from intercede.errors import CommandError
 from intercede.model import JobRef
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ class Ce:
 
     def __init__(self, lists: list[dict[str, str]], words: dict[str, str] | None = None) -> None:
         self.lists, self.words, self.asked = lists, words or {}, 0
+        self.kills: list[list[str]] = []
+        self.codes: list[int] = []
 
     async def jobs(self) -> dict[str, str]:
         self.asked += 1
@@ -30,6 +34,10 @@ class Ce:
 
     async def diagnose(self, ident: str, what: str) -> str:
         return self.words.get(ident, "") if what == "status" else ""
+
+    async def kill(self, idents: list[str]) -> dict[str, Answer]:
+        self.kills.append(idents)
+        return {ident: Answer(ident, self.codes.pop(0), "said") for ident in idents}
 
     async def about(self, idents: list[str]) -> dict[str, Any]:
         return {}
@@ -40,7 +48,7 @@ class Ce:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (arc_book, arc_status):
+    for module in (arc_book, arc_orders, arc_status):
         monkeypatch.setattr(module, "MOMENT", 0)
 
 
@@ -104,3 +112,21 @@ async def test_all_submissions_are_listed(lists: list[dict[str, str]], wanted: s
     before = ce.asked
     await book.submissions(cast("ArcClient", ce))
     assert ce.asked == before + 2
+
+
+@pytest.mark.parametrize(
+    ("codes", "wanted", "kills"),
+    [
+        pytest.param([202, 202], {Outcome.DONE}, 1, id="taken"),
+        pytest.param([500, 202, 202], {Outcome.DONE}, 2, id="refused-in-a-moment"),
+        pytest.param([404, 202], {Outcome.DONE, Outcome.NOT_NEEDED}, 1, id="not-there"),
+        pytest.param([202, 500, 500, 500], {Outcome.DONE, CommandError}, 3, id="refused"),
+    ],
+)
+async def test_an_order_that_is_refused_is_given_again(codes: list[int], wanted: set[object], kills: int) -> None:
+    ce = Ce([{"j0": "PREPARING", "j1": "PREPARING"}])
+    ce.codes = codes
+    refs = [JobRef(RESOURCE, TAG, copy, f"j{copy}") for copy in range(2)]
+    answers = await arc_orders.cancel(cast("ArcClient", ce), known("j0", "j1"), refs, set())
+    assert {each if isinstance(each, Outcome) else type(each) for each in answers.values()} == wanted
+    assert len(ce.kills) == kills

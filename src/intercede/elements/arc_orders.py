@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, JobStatus, Outcome
 from intercede.arc.job import OUT
 from intercede.arc.states import state_of
-from intercede.elements.arc_book import each
+from intercede.elements.arc_book import LOOKS, MOMENT, each
+from intercede.elements.arc_status import live_states
 from intercede.elements.sandbox import Sandbox
 from intercede.errors import CommandError, ConfigurationError, IntercedeError, InvalidReference, NotFound
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from intercede.arc.client import ArcClient
+    from intercede.arc.documents import Answer
     from intercede.elements.arc_book import Book, Known
     from intercede.model import JobRef
 
@@ -44,7 +47,7 @@ async def cancel(client: ArcClient, book: Book, refs: Sequence[JobRef], ended: s
     live = await client.jobs() if wanted else {}
     # one that the list lacks may be there: its state is changing
     open_ones = [ref for ref in wanted if not state_of(live.get(ref.native, "None")).is_final]
-    said = await client.kill([ref.native for ref in open_ones])
+    said = await _killed(client, [ref.native for ref in open_ones])
     for ref in open_ones:
         answer = said[ref.native]
         if answer.is_good:
@@ -56,6 +59,18 @@ async def cancel(client: ArcClient, book: Book, refs: Sequence[JobRef], ended: s
     return {ref: answers.get(ref, Outcome.NOT_NEEDED) for ref in refs}
 
 
+async def _killed(client: ArcClient, natives: list[str]) -> dict[str, Answer]:
+    """Order the end of jobs; one may be refused in the moment in which its state changes, so it is told again."""
+    said = await client.kill(natives)
+    for _ in range(LOOKS - 1):
+        refused = [native for native in natives if not said[native].is_good and said[native].code != 404]
+        if not refused:
+            break
+        await asyncio.sleep(MOMENT)
+        said |= await client.kill(refused)
+    return said
+
+
 async def renew(
     client: ArcClient, book: Book, refs: Sequence[JobRef], secrets: Mapping[str, bytes | str], stamp: int
 ) -> Answers:
@@ -64,7 +79,7 @@ async def renew(
         if name in {"", ".", ".."} or "/" in name or "\0" in name:
             raise ConfigurationError(f"secrets.{name}", f"{name!r} is not a plain file name")
     wanted, answers = await _ours(client, book, refs)
-    live = await client.jobs()
+    live = await live_states(client, wanted)
     begun = [ref for ref in wanted if live.get(ref.native) not in _BEFORE]
     fresh = [ref for ref in wanted if live.get(ref.native) in _BEFORE]
 
@@ -75,15 +90,17 @@ async def renew(
         ]
         await client.write(ref.native, f"intercede.renew.{stamp}.tar", b"".join(Sandbox({}, files, [])))
 
+    after: dict[str, str] = {}
     if secrets and fresh:
         await each(one, fresh)
-        live = await client.jobs()
+        after = await live_states(client, fresh)
     for ref in begun:
         over = ref.native not in live or state_of(live[ref.native]).is_final
         answers[ref] = Outcome.NOT_NEEDED if over or not secrets else _late(ref)
     for ref in fresh:
-        done = live.get(ref.native) in _BEFORE and secrets
-        answers[ref] = Outcome.DONE if done else _late(ref) if secrets else Outcome.NOT_NEEDED
+        answers[ref] = (
+            Outcome.DONE if after.get(ref.native) in _BEFORE else _late(ref) if secrets else Outcome.NOT_NEEDED
+        )
     return {ref: answers[ref] for ref in refs}
 
 

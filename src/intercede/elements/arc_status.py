@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from intercede.model import JobRef
     from intercede.workarea.operations import Record
 
-__all__ = ["REASONS", "SOURCES", "ask", "own_states"]
+__all__ = ["REASONS", "SOURCES", "ask", "live_states", "own_states"]
 
 SOURCES = ("jobs", "diagnose")
 REASONS = frozenset({
@@ -57,7 +57,7 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
     if not wanted:
         return answer
     await book.read(client, [ref.native for ref in wanted])
-    live = await _live(client, wanted)
+    live = await live_states(client, wanted)
     within = [native for native, word in live.items() if word == "RUNNING"]
     systems = (await book.site(client)).systems if within else frozenset()
     detail = await _detail(client, systems, within)
@@ -89,7 +89,7 @@ async def _detail(client: ArcClient, systems: Set[str], natives: list[str]) -> d
     return {native: said.state for native, said in (await client.status(natives)).items() if said.is_good}
 
 
-async def _live(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
+async def live_states(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
     """The state of each job that is there; the list lacks one in the moment in which its state changes."""
     wanted = {ref.native for ref in refs}
     live = {native: word for native, word in (await client.jobs()).items() if native in wanted}

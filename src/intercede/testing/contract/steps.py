@@ -24,8 +24,8 @@ __all__ = [
     "PATIENCE", "elsewhere", "fetch_one", "final", "reached", "run", "script", "waiting_jobs",
 ]  # fmt: skip
 
-PATIENCE = 60.0
-"""Seconds for what takes at most a few."""
+PATIENCE = 120.0
+"""Seconds for what takes at most a few, unless it waits for two hundred jobs of another test."""
 
 
 ENDS: list[tuple[str, JobState, Reason | None, int | None, int | None]] = [
