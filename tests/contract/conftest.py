@@ -126,6 +126,8 @@ SLURM: Mapping[str, Any] = {
 GRIDENGINE: Mapping[str, Any] = {
     "native_wait": {"gridengine": ("-a", "203001010000")},
     "native_hold": {"gridengine": ("-h",)},
+    # those of other tests wait until all have run
+    "many": 100,
     "hold": ("qhold", "{native}"),
     "requeue": ("qmod", "-rj", "{native}"),
     "describe": ("sh", "-c", 'qstat -j "${1%.*}"', "sh", "{native}"),
