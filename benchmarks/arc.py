@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from benchmarks import arc_memory
 from benchmarks.arc_raw import created, credential, lines, named, opened, spread
 from benchmarks.measure import Entry, Times, compare, say
-from intercede import Copy, JobDescription
+from benchmarks.work import copies
+from intercede import JobDescription
 from intercede.arc import http
 from intercede.arc.adl import write_adl
 from intercede.arc.client import ArcClient
@@ -37,16 +38,9 @@ if TYPE_CHECKING:
 STACK = "arc-7.2"
 REQUEST_BAR, SUBMIT_BAR, SINGLES_BAR, OUTPUT_BAR = 0.0015, 1.3, 0.2, 1.5
 MOST_POSTS, MOST_ASKED = 5, 2
-# Jobs of one request, at most, of ours
-PART = 250
 FEW, FETCHED, FILES = 250, 200, ("a.dat", "b.dat", "c.dat")
 SIZES = {"record": 60, "stdout": 1000, "stderr": 100}
 JOB = JobDescription(executable="/bin/true", outputs=FILES)
-
-
-def copies(n: int) -> list[Copy]:
-    """N copies, each with an environment and a secret of 100 bytes of its own."""
-    return [Copy(environment={"BENCH_COPY": str(i)}, secrets={"token": b"%0100d" % i}) for i in range(n)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +120,7 @@ async def _request(stack: testbed.Stack) -> Entry:
 
 
 async def _submit(ce: ArcElement, connections: list[Line], n: int, repetitions: int) -> Entry:
-    sent = Sent.of(ce, n, PART)
+    sent = Sent.of(ce, n, arc_submitting._MOST)
     before = ce.counters.commands
 
     async def ours() -> float:

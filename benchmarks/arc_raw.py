@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import testbed
 
 BASE = "/arex/rest/1.1"
-# Small writes go out at once, as those of a client that disables Nagle's algorithm
+# What was read is acknowledged at once, as by the library
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 

@@ -218,8 +218,7 @@ class Batch:
             if (small := before.get(large.name)) is not None and small is not large:
                 large.notes[f"cost per job, to that at {small.n}"] = per_job(large.ours, large.n, small.ours, small.n)
                 if large.floor and small.floor:
-                    grown = per_job(large.floor, large.n, small.floor, small.n)
-                    large.notes["and of the floor"] = grown
+                    large.notes["and of the floor"] = per_job(large.floor, large.n, small.floor, small.n)
 
     async def forgotten(self, refs: list[JobRef]) -> Entry:
         """Status of ended jobs that only the history knows; changes the cluster's configuration."""

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 STACKS = [name for name, spec in load_manifest().items() if (spec.system, spec.shape) == ("arc", "plain")]
 # 6.17 takes no tokens here, and speaks 1.0
 NEWER = [name for name in STACKS if not name.startswith("arc-6")]
+# CEs with a batch system behind them, by its shape
+BEHIND = {
+    name: spec.shape
+    for name, spec in load_manifest().items()
+    if spec.system == "arc" and spec.shape in {"slurm", "htcondor"}
+}
 ClientFor = Callable[..., ArcClient]
 Opener = Callable[..., ArcElement]
 

@@ -12,7 +12,7 @@ from intercede.arc.documents import read_pairs
 from intercede.errors import UnsupportedError
 from intercede.model import Resources
 from intercede.testing.contract.steps import PATIENCE, final, reached, script
-from testbed.manifest import load_manifest
+from tests.arc.conftest import BEHIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from testbed.stack import Stack
     from tests.arc.conftest import ClientFor, Opener
 
-SHAPES = {name: spec.shape for name, spec in load_manifest().items() if spec.system == "arc"}
-BEHIND = [name for name, shape in SHAPES.items() if shape in {"slurm", "htcondor"}]
-SLURMS = [name for name in BEHIND if SHAPES[name] == "slurm"]
-HTCONDORS = [name for name in BEHIND if SHAPES[name] == "htcondor"]
+SLURMS = [name for name, shape in BEHIND.items() if shape == "slurm"]
+HTCONDORS = [name for name, shape in BEHIND.items() if shape == "htcondor"]
 AWAY = {"slurm": "scancel", "htcondor": "condor_rm"}
 HOLD = {"slurm": ("scontrol", "hold"), "htcondor": ("condor_hold",)}
 # jobs wait there for ever
@@ -85,7 +83,7 @@ async def test_what_somebody_takes_away_is_cancelled(opened: Opener, client_for:
     (waiting,) = (await ce.submit(script("sleep 300", resources=PARKED))).refs
     await reached(ce, running, JobState.RUNNING)
     idents = [await local(client_for, ref) for ref in (running, waiting)]
-    await as_root(arc, AWAY[SHAPES[arc.name]], *idents)
+    await as_root(arc, AWAY[BEHIND[arc.name]], *idents)
     statuses = await final(ce, [running, waiting])
     assert [each.state for each in statuses.values()] == [JobState.CANCELLED] * 2
     assert all(each.detail for each in statuses.values())
@@ -97,8 +95,8 @@ async def test_what_is_held_there(opened: Opener, client_for: ClientFor, arc: St
     ce = opened()
     held, other = (await ce.submit(script(":", resources=PARKED), 2)).refs
     await until(ce, held, lambda status: status.native_state == "QUEUING")
-    await as_root(arc, *HOLD[SHAPES[arc.name]], await local(client_for, held))
-    if SHAPES[arc.name] == "slurm":
+    await as_root(arc, *HOLD[BEHIND[arc.name]], await local(client_for, held))
+    if BEHIND[arc.name] == "slurm":
         await asyncio.sleep(5)
         assert (await ce.status([held]))[held].state is JobState.QUEUED
     else:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from intercede.steps import Completed
 from intercede.testing.contract.place import Place
-from testbed.manifest import load_manifest
-from tests.arc.conftest import NEWER, STACKS, credential, proxy
+from tests.arc.conftest import BEHIND, NEWER, STACKS, credential, proxy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
 
     from testbed.stack import Stack
 
-# CEs with a batch system behind them, by its shape
-BEHIND = {
-    name: spec.shape
-    for name, spec in load_manifest().items()
-    if spec.system == "arc" and spec.shape in {"slurm", "htcondor"}
-}
 # What alice shows: proxies at the newest, certificates at the others; tokens where they are taken
 KINDS = {"": "certificate", "-proxy": "proxy", "-token": "token"}
 PLACES = {name: name for name in (*STACKS, *BEHIND)} | {f"{name}-token": name for name in NEWER}

@@ -271,3 +271,16 @@ async def test_what_is_read_is_acknowledged_at_once(serve: Serve, monkeypatch: p
     assert len(acknowledged) > before
     assert len(set(acknowledged)) == 1  # one connection, kept
     assert http.IDLE < 60  # when A-REX closes it
+
+
+async def test_a_job_that_is_called_wiped_while_its_state_changes_is_missing(serve: Serve) -> None:
+    """So that whoever looks for it asks again, and nobody is told that it is gone."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        told = {"one": "WIPED", "two": "RUNNING"}
+        asked = request.query.get("state", "").split(",")
+        jobs = ",".join(f'{{"id":"{ident}","state":"{word}"}}' for ident, word in told.items() if word in asked)
+        return versions(request) or json_of(f'{{"job":[{jobs}]}}')
+
+    client = await serve(handler)
+    assert await client.jobs() == {"two": "RUNNING"}

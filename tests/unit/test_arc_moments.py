@@ -48,7 +48,7 @@ class Ce:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (arc_book, arc_orders, arc_status):
+    for module in (arc_book, arc_orders):
         monkeypatch.setattr(module, "MOMENT", 0)
 
 

@@ -462,7 +462,7 @@ def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path) -> No
     assert contents(tmp_path) == []
 
 
-def test_what_is_to_be_sent_goes_with_a_killed_library(tmp_path: Path) -> None:
+def test_a_worker_s_directory_goes_with_a_killed_library_and_the_others_at_the_next_start(tmp_path: Path) -> None:
     program = """
 import asyncio, sys, tempfile
 from intercede.htcondor_ce import private

@@ -17,13 +17,13 @@ from intercede.errors import InvalidReference, NotFound, SubmissionUnknown
 from intercede.model import JobRef
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from datetime import timedelta
 
     from intercede.arc.client import ArcClient
     from intercede.errors import IntercedeError
 
-__all__ = ["LOOKS", "MOMENT", "Book", "Known", "Site", "each"]
+__all__ = ["LOOKS", "MOMENT", "Book", "Known", "Site", "each", "looks"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -54,6 +54,19 @@ async def each(work: Callable[[A], Awaitable[T]], items: Iterable[A], width: int
             one.cancel()
         await asyncio.gather(*hands, return_exceptions=True)
     return [found[index] for index in range(len(todo))]
+
+
+async def looks(client: ArcClient) -> AsyncIterator[dict[str, str]]:
+    """Give the list of jobs, and again with what it lacked, up to LOOKS times, until whoever asks has found all.
+
+    A job may be missing in the moment in which its state changes.
+    """
+    live: dict[str, str] = {}
+    for look in range(LOOKS):
+        if look:
+            await asyncio.sleep(MOMENT)
+        live |= await client.jobs()
+        yield live
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,34 +216,25 @@ class Book:
         return {native for native, has in here.items() if not has}
 
     async def submission(self, client: ArcClient, tag: str) -> Known | None:
-        """Give the submission of a tag; None if the server has no job of it.
-
-        The list lacks a job now and then, in the moment in which its state changes: what is missing is looked for
-        again.
-        """
-        live = await client.jobs()
-        found = (await self._of(client, live, tag)).get(tag)
-        for _ in range(LOOKS - 1):
+        """Give the submission of a tag; None if the server has no job of it."""
+        found = None
+        async for live in looks(client):
+            found = (await self._of(client, live, tag)).get(tag)
             if found is not None and len(found.natives.keys() | found.purged.keys()) == found.label.copies:
                 break
-            await asyncio.sleep(MOMENT)
-            live |= await client.jobs()
-            found = (await self._of(client, live, tag)).get(tag)
         return found
 
     async def submissions(self, client: ArcClient) -> list[Known]:
         """Give all our submissions."""
-        return list((await self._of(client, await self._listed(client))).values())
+        return list((await self._of(client, await self.listed(client))).values())
 
-    async def _listed(self, client: ArcClient) -> dict[str, str]:
-        """The list, twice, as it lacks a job whose state is changing; more often if one that we know is not there."""
+    async def listed(self, client: ArcClient) -> dict[str, str]:
+        """Give the list, asked for twice at least, and more often if it lacks a job that is known."""
         live = await client.jobs()
-        live |= await client.jobs()
-        for _ in range(LOOKS - 1):
+        async for again in looks(client):
+            live |= again
             if self._known_natives() <= live.keys():
                 return live
-            await asyncio.sleep(MOMENT)
-            live |= await client.jobs()
         # the server has removed them
         for native in self._known_natives() - live.keys():
             del self._labels[native]

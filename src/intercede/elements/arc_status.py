@@ -6,14 +6,13 @@ which of them wait, `action=status` tells, up to a minute late. How a job ended,
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, Reason
 from intercede.arc.documents import moment, read_pairs
 from intercede.arc.states import OF_SYSTEM, STATES, read_failure, state_of
-from intercede.elements.arc_book import LOOKS, MOMENT, each
+from intercede.elements.arc_book import each, looks
 from intercede.elements.arc_files import read_record_of
 from intercede.workarea.operations import StatusAnswer
 from intercede.workarea.scheduler import Observation
@@ -92,21 +91,24 @@ async def _detail(client: ArcClient, systems: Set[str], natives: list[str]) -> d
 async def live_states(client: ArcClient, refs: Sequence[JobRef]) -> dict[str, str]:
     """The state of each job that is there; the list lacks one in the moment in which its state changes."""
     wanted = {ref.native for ref in refs}
-    live = {native: word for native, word in (await client.jobs()).items() if native in wanted}
-    missing = wanted - live.keys()
-    words = await each(lambda native: _word(client, native), missing)
-    live |= {native: word for native, word in zip(missing, words, strict=True) if word}
-    for _ in range(LOOKS - 1):
-        if not wanted - live.keys():
+    found: dict[str, str] = {}
+    words: dict[str, str] | None = None
+    async for live in looks(client):
+        if words is None:
+            words = await _words(client, wanted - live.keys())
+        found = {native: word for native, word in (words | live).items() if native in wanted}
+        if len(found) == len(wanted):
             break
-        await asyncio.sleep(MOMENT)
-        again = await client.jobs()
-        live |= {native: again[native] for native in wanted - live.keys() if native in again}
-    return live
+    return found
+
+
+async def _words(client: ArcClient, natives: Set[str]) -> dict[str, str]:
+    """What the list should say of jobs that it lacks, as far as their own files tell in the same moment."""
+    words = await each(lambda native: _word(client, native), natives)
+    return {native: word for native, word in zip(natives, words, strict=True) if word}
 
 
 async def _word(client: ArcClient, native: str) -> str | None:
-    """What the list should say of a job; None if there is none, and in the same moment."""
     word = (await client.diagnose(native, "status")).strip().removeprefix("PENDING:")
     if word == "FINISHED":
         return "FAILED" if (await client.diagnose(native, "failed")).strip() else "FINISHED"
@@ -168,8 +170,7 @@ async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple
 
 async def own_states(client: ArcClient, book: Book) -> tuple[list[str], list[str]]:
     """Of all jobs of ours, those that wait, as far as is known, and those that run or have run."""
-    # the list lacks a job in the moment in which its state changes
-    live = await client.jobs() | await client.jobs()
+    live = await book.listed(client)
     within = [native for native, word in live.items() if word == "RUNNING"]
     systems = (await book.site(client)).systems if within else frozenset()
     detail = await _detail(client, systems, within)
