@@ -4,12 +4,13 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed import setup
 from testbed.engine import Engine
+from testbed.errors import TestbedError
 from testbed.manifest import IMAGES, REPOSITORY, StackSpec, content_hash, requirements
 from testbed.state import locked, state_root
 
@@ -71,12 +72,22 @@ def ensure_image(engine: Engine, spec: StackSpec, say: Say, *, show: bool = Fals
                 setup.ensure_base(engine, spec.suite, say)
             say(f"building {base}")
             file = IMAGES / spec.system / "Containerfile"
-            build = ("build", "--tag", base, "--file", str(file), "--build-arg", f"SUITE={spec.suite}", str(IMAGES))
-            engine.run(*build, show=show)
+            words = ("--tag", base, "--file", str(file), "--build-arg", f"SUITE={spec.suite}", str(IMAGES))
+            _build(engine, words, say, show)
         if not engine.has_image(wanted):
             say(f"building {wanted}")
-            _build_tools(engine, base, wanted, show)
+            _build_tools(engine, base, wanted, say, show)
     return wanted
+
+
+def _build(engine: Engine, words: Sequence[str], say: Say, show: bool) -> None:
+    """Build, and once more if that fails: mirrors stumble now and then, and layers that were made are kept."""
+    try:
+        engine.run("build", *words, show=show)
+    except TestbedError as error:
+        say(f"{error}")
+        say(f"building {words[1]} once more")
+        engine.run("build", *words, show=show)
 
 
 def _alone(what: str) -> contextlib.AbstractContextManager[None]:
@@ -108,14 +119,14 @@ def ensure_images(engine: Engine, specs: Collection[StackSpec], say: Say, *, job
     return names
 
 
-def _build_tools(engine: Engine, base: str, wanted: str, show: bool) -> None:
+def _build_tools(engine: Engine, base: str, wanted: str, say: Say, show: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="intercede-testbed-") as folder:
         context, private = Path(folder) / "context", Path(folder) / "private"
         shutil.copytree(IMAGES / "tools", context)
         private.mkdir(mode=0o700)
         (context / "requirements.txt").write_text(_requirements_text())
         arguments = ["--tag", wanted, "--build-arg", f"BASE={base}", "--file", str(context / "Containerfile")]
-        engine.run("build", *arguments, *_pip_secrets(private), str(context), show=show)
+        _build(engine, [*arguments, *_pip_secrets(private), str(context)], say, show)
 
 
 def _pip_secrets(private: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import stat
@@ -14,10 +15,12 @@ import pytest
 from testbed import images, launch, setup
 from testbed import stack as stacks
 from testbed.engine import Engine, find_engine
+from testbed.errors import TestbedError
 from testbed.manifest import DEFAULT, find_stack, load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # Of the manuals of podman 4.3 and docker 20.10: the options of each command that both have, and whether a value follows
 BOTH: dict[str, dict[str, bool]] = {
@@ -189,3 +192,31 @@ def test_the_engine_here_has_all_of_them() -> None:
         ).stdout
         missing = [option for option in options if not re.search(rf"{option}\b", help_text)]
         assert not missing, f"{engine.program} {command} lacks {missing}"
+
+
+# Stumbles as often as the file beside it has lines
+STUMBLES = """#!/bin/sh
+echo "$*" >>"$0.said"
+case $1 in image) exit 1 ;; build) ;; *) echo "[]"; exit ;; esac
+[ -s "$0.times" ] || exit 0
+sed -i 1d "$0.times"
+echo "Temporary failure resolving a mirror" >&2
+exit 100
+"""
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_build_that_fails_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(setup, "ensure_base", lambda *_: None)
+    program = tmp_path / "engine"
+    program.write_text(STUMBLES)
+    program.chmod(stat.S_IRWXU)
+    (tmp_path / "engine.times").write_text("x\n" * times)
+    told: list[str] = []
+    with contextlib.nullcontext() if times < 2 else pytest.raises(TestbedError, match="resolving a mirror"):
+        images.ensure_image(Engine(str(program)), find_stack(DEFAULT), told.append)
+    builds = [line for line in (tmp_path / "engine.said").read_text().splitlines() if line.startswith("build ")]
+    assert len(builds) == 2 + (times == 1)
+    assert sum(line.endswith(" once more") for line in told) == (times > 0)
+    assert times == 0 or any("resolving a mirror" in line for line in told)
