@@ -43,8 +43,11 @@ if TYPE_CHECKING:
 
 STACKS = [name for name, spec in load_manifest().items() if (spec.system, spec.shape) == ("htcondor", "ce")]
 PATIENCE = 120
-# the pool's own job of one of the CE's
-VACATE = 'until condor_vacate_job -fast -constraint "RoutedFromJobId == \\"$1\\"" | grep -q vacated; do sleep 1; done'
+# the pool's own job of one of the CE's, once its payload runs: before that, it has not been started yet
+VACATE = (
+    "until pgrep -f '[s]leep 307' >/dev/null; do sleep 0.2; done; "
+    'until condor_vacate_job -fast -constraint "RoutedFromJobId == \\"$1\\"" | grep -q vacated; do sleep 1; done'
+)
 NEVER = {"htcondor": ("requirements = false",)}
 
 
@@ -128,6 +131,18 @@ def proxy_of(ce: Stack, user: str, directory: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("ce", STACKS[:1], indirect=True)
+async def test_a_proxy_that_the_ce_cannot_take(ce: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """23.9.6 of Debian 13: `X509Credential::Request() failed`, in its log."""
+    shown = FileCredentials(condor_token=ce.given / "idtoken-alice", proxy=proxy_of(ce, "alice", tmp_path))
+    async with opened(ce, request, endpoint={"proxy_with_jobs": True}, credentials=shown) as element:
+        with pytest.raises(SubmissionUnknown, match=r"receiving file \S+/proxy") as caught:
+            await element.submit(script(":"), 2)
+        assert set((await element.cancel(caught.value.refs)).values()) == {Outcome.DONE}
+        assert {each.state for each in (await final(element, caught.value.refs)).values()} == {JobState.CANCELLED}
+
+
+@pytest.mark.parametrize("ce", STACKS[1:], indirect=True)
 async def test_a_proxy_goes_with_each_job(ce: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     text = (
         'stat -c "%a %U" "$X509_USER_PROXY"; openssl x509 -noout -subject -in "$X509_USER_PROXY"; '
@@ -165,9 +180,8 @@ async def test_a_proxy_goes_with_each_job(ce: Stack, request: pytest.FixtureRequ
 
 async def test_a_job_that_is_started_again_behind_the_ce(ce: Stack, request: pytest.FixtureRequest) -> None:
     async with opened(ce, request) as element:
-        (ref,) = (await element.submit(script("sleep 300"))).refs
-        await reached(element, ref, JobState.RUNNING)
-        await asyncio.to_thread(ce.exec, ["sh", "-c", VACATE, "sh", ref.native], timeout=60)
+        (ref,) = (await element.submit(script("sleep 307"))).refs
+        await asyncio.to_thread(ce.exec, ["sh", "-c", VACATE, "sh", ref.native], timeout=PATIENCE)
         ended = (await final(element, [ref], PATIENCE))[ref]
         assert (ended.state, ended.reason, ended.signal) == (JobState.FAILED, Reason.NODE, None)
 
