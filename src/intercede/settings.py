@@ -180,12 +180,17 @@ class ResourceSettings(Frozen):
     limits: Limits = Limits()
     politeness: Politeness = Politeness()
 
+    @property
+    def language(self) -> str:
+        """Whose words `native` has: those for an HTCondor-CE are HTCondor's."""
+        return "htcondor" if self.scheduler == "htcondor-ce" else self.scheduler
+
     @model_validator(mode="after")
     def _one_way_into_an_image(self) -> ResourceSettings:
         if self.container_universe and self.container_launcher:
             msg = "container_universe: there is a container_launcher as well"
             raise ValueError(msg)
-        if self.container_universe and not self.scheduler.startswith("htcondor"):
+        if self.container_universe and self.language != "htcondor":
             msg = f"container_universe: {self.scheduler} has none"
             raise ValueError(msg)
         return self

@@ -27,7 +27,7 @@ from intercede.errors import (
     UnsupportedError,
 )
 from intercede.model import JobRef
-from intercede.urls import BUILT_IN
+from intercede.urls import BUILT_IN, GRID
 from tests.cli.fake import FakeElement, Site
 
 
@@ -364,6 +364,14 @@ def test_what_is_sent_along(call, site, tmp_path):
     assert len(warnings) == 2
     assert "lost.txt" in warnings[0]
     assert "sub/conf under the name in/x" in warnings[1]
+
+
+@pytest.mark.parametrize("scheme", sorted(BUILT_IN | GRID))
+def test_native_words_are_those_of_the_place(call, site, scheme):
+    """Whatever the place is, what is said for it reaches it."""
+    url = f"{scheme}://ce.example.org" if scheme in GRID else f"{scheme}:"
+    call("submit", "--tag", "t", "--on", url, "--native", "word", "hello")
+    assert list(site.descriptions["t"].native.values()) == [("word",)]
 
 
 def test_secrets_come_from_files(call, site, tmp_path):

@@ -57,7 +57,7 @@ def describe(program: Sequence[str], wishes: Wishes, settings: ResourceSettings)
         outputs=tuple(wishes.outputs),
         resources=needs,
         container=wishes.container,
-        native={settings.scheduler: tuple(wishes.native)} if wishes.native else {},
+        native={settings.language: tuple(wishes.native)} if wishes.native else {},
         requeue=wishes.requeue,
     )
 
