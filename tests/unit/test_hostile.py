@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import tarfile
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -114,3 +115,33 @@ async def test_question_outlives_no_desk() -> None:
     asking.cancel()
     await desk.aclose()
     assert ended.is_set()
+
+
+def test_a_link_put_there_between_looking_and_opening(tmp_path: Path) -> None:
+    home = tmp_path / "process" / "tag" / "c" / "0"
+    home.mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret\n")
+    (home / "file").write_text("said\n")
+    (home / "link").symlink_to(tmp_path / "secret")
+    (home / "stdout").write_text("said\n")
+    over = threading.Event()
+
+    def swap() -> None:
+        while not over.is_set():
+            for kind in ("link", "file"):
+                os.link(home / kind, home / "new", follow_symlinks=False)
+                (home / "new").rename(home / "stdout")
+
+    def read() -> bytes:
+        words = ("tag", "0", "stdout", "0", "100")
+        command = program("log", Process.shell, ("nonce", str(tmp_path), "process"), *words)
+        return subprocess.run(command.argv, capture_output=True, check=True, timeout=10).stdout.partition(b"\n")[2]
+
+    assert read() == b"said\n"
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        assert {read() for _ in range(100)} <= {b"said\n", b""}
+    finally:
+        over.set()
+        swapping.join()

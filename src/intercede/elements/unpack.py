@@ -55,6 +55,7 @@ class Gathering:
         directory: Where its files go.
         listed: What the far side has of it, within its working directory or stdout and stderr.
         patterns: The outputs that were declared.
+        inputs: What matches them and is only the way to an input that was sent along.
     """
 
     ref: JobRef
@@ -67,6 +68,7 @@ class Gathering:
     logs: dict[str, Path] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    inputs: set[str] = field(default_factory=set)
     bytes: int = 0
     error: IntercedeError | None = None
 
@@ -93,7 +95,7 @@ class Gathering:
             short = each.name.removeprefix("work/")
             if each.kind in {"bytes", "files"}:
                 too_much.append(f"{short} ({each.size} bytes)")
-            elif each.kind in _KINDS and short not in self.files:
+            elif each.kind in _KINDS and short not in self.files and short not in self.inputs:
                 self.skipped.setdefault(short, _KINDS[each.kind])
             elif each.kind == "f" and short not in self.files and each.name not in self.logs:
                 self.skipped.setdefault(short, "it vanished, or its name cannot be carried")
@@ -359,6 +361,10 @@ def _file(source: IO[bytes], size: int, mode: int, directory: int, name: str) ->
 def _resolve_links(job: Gathering, limit: int, directories: _Directories) -> None:
     """A link to another file that was brought back becomes a copy of it; all others stay behind."""
     for name, target in job.links.items():
+        # unless it was declared by its very name: then its caller waits for it
+        if name not in job.patterns and target.endswith(f"/in/{name}"):
+            job.inputs.add(name)
+            continue
         where = os.path.normpath(PurePosixPath(name).parent / target)
         if target.startswith("/") or where not in job.files:
             job.skipped[name] = f"a link to {target!r}, which is not among the files brought back"

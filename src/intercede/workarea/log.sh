@@ -16,7 +16,16 @@ if [ -f "$tag/c/$copy/record" ]; then
   [ "$end" = - ] || ended=1
 fi
 [ -f "$file" ] || { say absent "$ended"; exit 0; }
-size=$(wc -c <"$file")
+{ command exec 3<"$file"; } 2>/dev/null || { say absent "$ended"; exit 0; }
+# a job that runs may put a link there meanwhile: what counts is what was opened (proc(5): its path, and whether it is gone)
+opened=/proc/$$/fd/3
+case $(readlink "$opened" && echo .) in
+"$ic_store/$file
+." | "$ic_store/$file (deleted)
+.") ;;
+*) say link; exit 0 ;;
+esac
+size=$(wc -c <"$opened")
 if [ "$offset" -lt 0 ]; then offset=$((size + offset)); [ "$offset" -ge 0 ] || offset=0; fi
 say data "$offset" $((size)) "$ended"
-tail -c "+$((offset + 1))" "$file" | head -c "$limit"
+tail -c "+$((offset + 1))" "$opened" | head -c "$limit"

@@ -119,6 +119,17 @@ class TestOutputs:
         assert not (output.directory / "undeclared").exists()
         assert os.access(output.files["one.txt"], os.X_OK)
 
+    @pytest.mark.parametrize(("pattern", "wanted", "skipped"), [("*", ["anew", "out"], []), ("kept", [], ["kept"])])
+    async def test_inputs_are_no_outputs(
+        self, ce: Element, tmp_path: Path, pattern: str, wanted: list[str], skipped: list[str]
+    ) -> None:
+        """Nobody misses one that matches; one that the job has written anew is a file of its own."""
+        (tmp_path / "sent").write_text("sent\n")
+        inputs = dict.fromkeys(("kept", "anew"), tmp_path / "sent")
+        (ref,) = await run(ce, script("rm anew; echo 1 >anew; echo 1 >out", inputs=inputs, outputs=(pattern,)))
+        output = await fetch_one(ce, ref, tmp_path)
+        assert (sorted(output.files), list(output.skipped)) == (wanted, skipped)
+
     async def test_names(self, ce: Element, tmp_path: Path) -> None:
         text = 'for f; do printf "%s" "$f" >"./$f"; done; mkdir all; for f; do printf "%s" "$f" >"all/$f"; done'
         refs = list(await run(ce, script(text, *NAMES, outputs=(*NAMES, "all"))))
