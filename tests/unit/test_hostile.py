@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 
 from intercede import config
 from intercede.answers import JobState, Reason
+from intercede.elements.fetching import receive
 from intercede.elements.following import Desk
 from intercede.elements.orders import Orders
 from intercede.elements.unpack import Feed, Gathering, unpack
@@ -27,6 +29,7 @@ from intercede.workarea.programs import program
 from intercede.workarea.scheduler import Observation
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -95,6 +98,19 @@ def test_long_name_is_not_read_into_memory(tmp_path: Path) -> None:
     feed.put(None)
     with pytest.raises(tarfile.ReadError, match="a name of"):
         unpack(feed, {("x", "0"): Gathering(REF, tmp_path, ("0",))}, 1000)
+
+
+async def test_fetches_of_many_elements_at_once(tmp_path: Path) -> None:
+    """More than there are threads: each waits for its end, and the end needs a thread."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
+        yield bytes(512)
+
+    jobs = {("x", "0"): Gathering(REF, tmp_path, ("0",))}
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(receive(b"", pieces(), jobs, 1000) for _ in range(8)))
 
 
 async def test_question_outlives_no_desk() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from intercede.elements.unpack import Feed, Gathering, Listed, unpack
@@ -130,7 +131,9 @@ async def receive(
 ) -> None:
     """Pass the stream to a thread that unpacks it; cancelling leaves no half-written file."""
     feed = Feed()
-    writing = asyncio.ensure_future(asyncio.to_thread(unpack, feed, jobs, limit))
+    # a thread of its own: those that all share would be taken by fetches that wait for their end, which comes by one
+    own = ThreadPoolExecutor(1, "unpack")
+    writing = asyncio.get_running_loop().run_in_executor(own, unpack, feed, jobs, limit)
     try:
         await _pass_on(rest, feed, writing)
         async for piece in pieces:
@@ -145,6 +148,7 @@ async def receive(
         if not writing.done():
             feed.stop()
         await asyncio.gather(writing, return_exceptions=True)
+        own.shutdown(wait=False)
 
 
 async def _pass_on(piece: bytes | None, feed: Feed, writing: asyncio.Future[None]) -> None:
