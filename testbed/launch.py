@@ -146,6 +146,7 @@ def _run_options(spec: StackSpec, state: StackState, node: str) -> list[str]:
         options += ["--publish", f"{HOST}::22"]
     if node == layout.door and spec.port:
         options += ["--publish", f"{HOST}:{state.port or ''}:{state.port or spec.port}"]
+    options += [part for name in layout.capabilities for part in ("--cap-add", name)]
     if layout.shared:
         options += ["--volume", f"{state.network}:{layout.shared}"]
     if layout.shared != "/home":

@@ -32,12 +32,14 @@ class Layout:
         entry: The one whose port 22 is published; the main one unless the manifest says otherwise.
         shared: A directory that all of them share; empty if there is none.
         users: Accounts that it has besides those of every stack.
+        capabilities: What its containers may do beyond what the engine lets all of them.
     """
 
     nodes: Mapping[str, str] = field(default_factory=lambda: {"testbed": "whole"})
     entry: str = ""
     shared: str = ""
     users: Sequence[str] = ()
+    capabilities: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check that the entry is one of the nodes.

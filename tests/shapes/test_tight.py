@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from intercede.answers import JobOutput, JobState, Outcome
+from intercede.answers import JobOutput, JobState, Outcome, Reason
 from intercede.errors import NotFound, QueueFull
-from intercede.model import Copy, JobRef
+from intercede.model import Copy, JobRef, Resources
 from intercede.testing.contract.steps import by_copy, final, script
 
 if TYPE_CHECKING:
@@ -116,3 +116,21 @@ async def test_a_limit_of_a_qos(spot_on: SpotAt) -> None:
         await ce.cancel(refs[:1])
         await final(ce, refs[:1])
         assert len((await ce.submit(held)).refs) == 1
+
+
+async def test_more_memory_than_it_asked_for(spot_on: SpotAt, tmp_path: Path) -> None:
+    """Without cgroups Slurm says that a signal ended it, and why only to the job's own log (24.11)."""
+    spot = await spot_on(STACK)
+    # it keeps what it has taken: slurmd looks once a second
+    text = "echo begun; { head -c 400000000 /dev/zero; exec sleep 60; } | tail -c 400000000 >/dev/null"
+    async with spot.element() as ce:
+        submission = await ce.submit(script(text, resources=Resources(memory="50M")), tag="hungry")
+        statuses = await final(ce, submission.refs)
+        (status,) = statuses.values()
+        assert (status.state, status.reason, status.signal) == (JobState.FAILED, Reason.SIGNAL, 9)
+        (output,) = (await ce.fetch_output(submission.refs, tmp_path)).values()
+        assert isinstance(output, JobOutput)
+        assert output.stdout is not None
+        assert output.stdout.read_text() == "begun\n"
+        assert b"exceeded memory limit" in await spot.shell('cat "$1/hungry/log/"*', spot.store)
+        assert await ce.status(submission.refs) == statuses

@@ -77,6 +77,12 @@ def test_ended(version: Path) -> None:
     }
 
 
+def test_signal_while_the_queue_still_has_the_job(version: Path) -> None:
+    """While squeue shows a job, sacct is not asked; one killed with all its processes wrote nothing of it."""
+    job = status(programs(version / "ended.txt", "status")[-1]).queue["101_2"]
+    assert (job.state, job.signal) == (JobState.FAILED, 9 if version.name >= "slurm-24" else None)
+
+
 def test_held_and_running(version: Path) -> None:
     held = judged(version / "held.txt")
     assert held == {("rec-held", i): (JobState.HELD, None, None, None) for i in range(3)}

@@ -86,6 +86,8 @@ FIELDS = (
 )
 ABSENT = re.compile(r"Unable to contact slurm controller|temporarily|in standby|backup controller", re.IGNORECASE)
 _ID = re.compile(r"(\d+)_(\d+)\Z")
+# what squeue of 24.11 and later says of a job that a signal ended; 20.11 and 22.05 say JobLaunchFailure
+_RAISED = re.compile(r"RaisedSignal:(\d+)")
 _RANGED = re.compile(r"(\d+)_\[([\d,:-]+)(?:%\d+)?\]\Z")
 
 
@@ -172,15 +174,24 @@ def _rows(asked: str, text: str, read: Callable[..., Observation]) -> Iterator[t
                 yield task, seen
 
 
+def _signalled(reason: Reason | None, signal: int | None, detail: str) -> tuple[Reason | None, int | None, str]:
+    if signal == 53:
+        # slurmstepd: "could not open stdout/stderr file": the job never started (seen on 24.11)
+        return Reason.STAGING, None, "the node could not open files in the work area"
+    return reason, signal, detail
+
+
 def _queued(
     word: str, why: str, name: str, queue: str, node: str, submitted: str, started: str, ended: str, limit: str
 ) -> Observation:
     state, reason, detail = _state(word, why)
+    raised = _RAISED.match(why) if state is JobState.FAILED else None
+    reason, signal, detail = _signalled(reason, int(raised[1]) if raised else None, detail)
     # of a pending job, squeue gives an estimate; of a running one, its limit as the end
     waits = state is JobState.QUEUED or state is JobState.HELD
     host = _node(node)
     return Observation(
-        word, state, reason, None, None, detail, host, queue, moment(submitted),
+        word, state, reason, None, signal, detail, host, queue, moment(submitted),
         None if waits else _begun(host, started), moment(ended) if state.is_final else None, _walltime(limit), name,
     )  # fmt: skip
 
@@ -192,9 +203,8 @@ def _past(
     exit_code, signal = _exit(code) if state.is_final else (None, None)
     if exit_code == 0 and state is not JobState.SUCCEEDED:
         exit_code = None  # 0:0 of a job that was cancelled or timed out is no answer of its payload
-    if signal == 53 and state is JobState.FAILED:
-        # slurmstepd: "could not open stdout/stderr file": the job never started (seen on 24.11)
-        reason, signal, detail = Reason.STAGING, None, "the node could not open files in the work area"
+    if state is JobState.FAILED:
+        reason, signal, detail = _signalled(reason, signal, detail)
     host = _node(nodes)
     return Observation(
         word, state, reason, exit_code, signal, detail, host, queue,
@@ -225,7 +235,7 @@ class Slurm:
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Options of sbatch(1): totals are divided by node, rounded up."""
-        wanted = check_resources(self.name, description.resources, self.reserves)
+        wanted = check_resources(self.name, description.resources, self.reserves, settings.best_effort)
         per_node = -(-wanted.cores // wanted.nodes)
         words = [f"--nodes={wanted.nodes}", f"--ntasks={wanted.nodes}", f"--cpus-per-task={per_node}"]
         if wanted.nodes > 1:
