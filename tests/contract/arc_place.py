@@ -29,14 +29,14 @@ MORE = {
     "slurm": frozenset({"reserves:memory", "reserves:nodes", "queues", "limits"}),
     "htcondor": frozenset({"reserves:memory", "reason:MEMORY"}),
 }
-OTHERS = {"TestLife", "TestSecrets", "TestPurge"}
-"""What depends on who one is."""
 NEWEST = {f"{NEWER[-1]}-{shape}" for shape in MORE}
+OTHERS = {"TestLife", "TestSecrets", "TestPurge"}
+ONLY = {name: OTHERS for name, stack in PLACES.items() if stack not in {name, NEWER[-1]}}
+"""Of older ones, with a token: what depends on who one is."""
 # each job costs A-REX a second of a processor: what runs every day has less of it
-ONLY = {name: {"TestLife"} if stack == NEWER[-1] else OTHERS for name, stack in PLACES.items() if name != stack}
-ONLY |= {name: {"TestEnds", "TestLimits", "TestResources", "TestCapacity"} for name in NEWEST}
-"""Places that have a part of the suite: what depends on who one is, and of those that run every day, what depends on
-what is behind the CE."""
+DAILY = {name: {"TestLife"} for name, stack in PLACES.items() if name != stack == NEWER[-1]}
+DAILY |= {name: {"TestEnds", "TestLimits", "TestResources", "TestCapacity"} for name in NEWEST}
+"""What depends on who one is, and on what is behind the CE."""
 WORDS: Mapping[str, Any] = {
     # nobody listens there, and A-REX tries again for minutes
     "native_wait": {"arc": ("input:never=http://127.0.0.1:9/never",)},

@@ -28,8 +28,8 @@ TRAITS = frozenset({
     *(f"reason:{each}" for each in CondorCEElement.reasons),
     *(f"reserves:{each}" for each in CondorCEElement.reserves),
 })  # fmt: skip
-OTHERS = {"TestLife"}
-"""What depends on who one is."""
+DAILY = {name: {"TestLife"} for name, stack in PLACES.items() if name != stack}
+"""Every day: what depends on who one is."""
 AT_CE = ("env", "CONDOR_CONFIG=/etc/condor-ce/condor_config")
 WORDS: Mapping[str, Any] = {
     "native_wait": {"htcondor": ("requirements = false",)},

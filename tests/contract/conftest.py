@@ -3,8 +3,8 @@
 Each plain stack of the testbed's manifest is a place. A run takes those that are run every day; another one is there
 when it is asked for, by `-k slurm-22.05` or by INTERCEDE_CONTRACT, which names the places of a run:
 `INTERCEDE_CONTRACT=ssh-slurm-20.11,ssh-slurm-22.05`. With `INTERCEDE_CONTRACT=local-slurm` the suite runs on the Slurm
-of the machine that it runs on: `test_inside.py` does so inside the containers. Some places have a part of the suite,
-unless INTERCEDE_CONTRACT_WHOLE is set.
+of the machine that it runs on: `test_inside.py` does so inside the containers. Some places have a part of the suite;
+some of them only while INTERCEDE_CONTRACT_WHOLE is not set.
 """
 
 from __future__ import annotations
@@ -96,14 +96,21 @@ ONLY = {
     "bare-slurm": {"TestEnds", "TestCancel", "TestLimits", "TestFrozen", "TestGone"},
     # what depends on the way there
     "gateway-slurm": {"TestLife", "TestOutputs", "TestCut", "TestWays"},
-    **{name: ce_place.OTHERS for name in ce_place.PLACES if name not in ce_place.STACKS},
-    **arc_place.ONLY,
-    # what does not go through the transport alone; see test_inside.py for who has all of it
-    "local-gridengine": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
-    "local-oar": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
-    "local-htcondor": {"TestEnds", "TestCancel", "TestHeld", "TestCapacity"},
     # what may depend on the host that a connection ends at
     "round-robin-slurm": {"TestLife", "TestOnce", "TestTags", "TestCut", "TestLogs"},
+    **arc_place.ONLY,
+}
+# Places that have all of it in `make test-all`, which sets that variable, and every day what differs there most
+WHOLE = "INTERCEDE_CONTRACT_WHOLE"
+DAILY = {
+    # what may depend on the node being another host
+    "cluster-slurm": {"TestLife", "TestEnds", "TestCancel", "TestOutputs", "TestSecrets", "TestLogs", "TestPurge"},
+    # what does not go through the transport alone; see test_inside.py for who has all of it
+    "local-gridengine": {"TestCancel", "TestHeld", "TestCapacity"},
+    "local-oar": {"TestCancel", "TestHeld", "TestCapacity"},
+    "local-htcondor": {"TestCancel", "TestHeld", "TestCapacity"},
+    **ce_place.DAILY,
+    **arc_place.DAILY,
 }
 # Slurm would wait for two minutes before it starts the job again; within the same second, it fails to
 REQUEUE = (
@@ -126,8 +133,6 @@ SLURM: Mapping[str, Any] = {
 GRIDENGINE: Mapping[str, Any] = {
     "native_wait": {"gridengine": ("-a", "203001010000")},
     "native_hold": {"gridengine": ("-h",)},
-    # those of other tests wait until all have run
-    "many": 100,
     "hold": ("qhold", "{native}"),
     "requeue": ("qmod", "-rj", "{native}"),
     "describe": ("sh", "-c", 'qstat -j "${1%.*}"', "sh", "{native}"),
@@ -193,7 +198,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_turn)
     for item in list(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("place")  # ty: ignore[missing-attribute]
-        wanted = None if "INTERCEDE_CONTRACT_WHOLE" in os.environ else ONLY.get(name)
+        wanted = ONLY.get(name) or (None if WHOLE in os.environ else DAILY.get(name))
         if wanted is not None and item.parent is not None and item.parent.name not in wanted:
             items.remove(item)
             config.hook.pytest_deselected(items=[item])
@@ -210,7 +215,7 @@ def _needs(item: pytest.Item, trait: str) -> bool:
 
 def _turn(item: pytest.Item) -> int:
     """The longest first, while other workers do the rest; last what waits for jobs sent early."""
-    if item.name.startswith("test_contract_inside"):
+    if item.get_closest_marker("first"):
         return 0
     return 2 if isinstance(item, pytest.Function) and "early" in inspect.signature(item.function).parameters else 1
 

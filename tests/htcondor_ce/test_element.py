@@ -98,13 +98,15 @@ async def test_a_token_that_may_only_read(ce: Stack, request: pytest.FixtureRequ
         assert await alice.cancel([ref]) == {ref: Outcome.DONE}
 
 
+@pytest.mark.first
+@pytest.mark.timeout(400)
 async def test_output_again_and_again_and_then_late(ce: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    async with opened(ce, request, endpoint={"retention": "25s"}) as element:
+    async with opened(ce, request, endpoint={"retention": "140s"}) as element:
         (ref,) = await run(element, script("echo said; echo f >f; exit 3", outputs=("f",)))
         first = await fetch_one(element, ref, tmp_path)
         # the schedd looks at its queue every few seconds; a client's own default would let the job go
         for _ in range(2):
-            await asyncio.sleep(6)
+            await asyncio.sleep(60)
             assert await fetch_one(element, ref, tmp_path) == first
         async with asyncio.timeout(PATIENCE):
             found: object = first

@@ -117,7 +117,7 @@ class Place:
     native_wait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_hold: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     native_last: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    many: int = 300
+    many: int = 100
     hold: tuple[str, ...] = ()
     requeue: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
