@@ -218,7 +218,8 @@ class Config:
         if own.get("scheduler", "slurm") not in languages():
             known = ", ".join(languages())
             raise ConfigurationError(self._at(place, "scheduler"), f"{own['scheduler']!r} is none of {known}")
-        defaults = {key: value for key, value in self.defaults.items() if key != "ssh" or "ssh" in own}
+        # what says how to reach a resource is for those that are reached that way
+        defaults = {key: value for key, value in self.defaults.items() if key not in {"ssh", "endpoint"} or key in own}
         values = _merged(defaults, own)
         if isinstance(values.get("ssh"), Mapping):
             values["ssh"] = self._ssh(dict(values["ssh"]))

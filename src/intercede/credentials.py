@@ -1,6 +1,6 @@
 """Typed secrets, and who supplies them.
 
-An element asks its provider when it needs a secret and has none fresh. Nothing is read from the process environment
+An element asks its provider when it needs a secret and has none fresh. No secret is read from the process environment
 and nothing is written to it, so any number of elements with as many identities live in one process. No credential
 shows its secret when it is printed.
 """

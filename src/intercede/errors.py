@@ -1,5 +1,7 @@
 """Every error that intercede raises or returns as the value of one job.
 
+Models that the caller makes (`JobDescription`, `Resources`, `Copy`, credentials) raise pydantic's `ValidationError`.
+
 ```
 IntercedeError
 ├── ConfigurationError      what the caller wrote cannot work; nothing was sent anywhere

@@ -88,6 +88,13 @@ def _image(value: object) -> str:
     return text
 
 
+def _reservable(names: frozenset[str]) -> frozenset[str]:
+    if unknown := names - {"cores", "gpus", "nodes", "memory", "walltime"}:
+        msg = f"{', '.join(sorted(unknown))} cannot be reserved by any system"
+        raise ValueError(msg)
+    return names
+
+
 def parse_memory(value: object) -> object:
     """Read an amount of memory.
 
@@ -145,6 +152,7 @@ InnerPath = Annotated[str, PlainValidator(_inner_path)]
 Memory = Annotated[int, BeforeValidator(parse_memory), Field(gt=0)]
 Span = Annotated[timedelta, BeforeValidator(parse_walltime)]
 Walltime = Annotated[Span, AfterValidator(_positive_span)]
+BestEffort = Annotated[frozenset[str], AfterValidator(_reservable)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*$", max_length=128)]
 
 
@@ -168,6 +176,9 @@ class Resources(Frozen):
         queue: Slurm partition; PBS, LSF, OAR, ARC queue. Default: the resource's, else the site's own.
         account: Whom the site charges.
         best_effort: Names of fields above that may be ignored where the system cannot reserve them.
+
+    Raises:
+        pydantic.ValidationError: A field is wrong. It is a ValueError, no IntercedeError.
     """
 
     cores: Annotated[int, Field(ge=1, le=1_000_000)] = 1
@@ -177,15 +188,7 @@ class Resources(Frozen):
     walltime: Walltime | None = None
     queue: Name | None = None
     account: Name | None = None
-    best_effort: frozenset[str] = frozenset()
-
-    @model_validator(mode="after")
-    def _known_names(self) -> Resources:
-        unknown = self.best_effort - {"cores", "gpus", "nodes", "memory", "walltime"}
-        if unknown:
-            msg = f"best_effort: {', '.join(sorted(unknown))} cannot be reserved by any system"
-            raise ValueError(msg)
-        return self
+    best_effort: BestEffort = frozenset()
 
 
 class Copy(Frozen):
@@ -197,6 +200,9 @@ class Copy(Frozen):
         secrets: Files by name, mode 0600, in the directory that the payload finds in `INTERCEDE_SECRETS`. They are
             never in a job's description, command line or environment.
         arguments: Words after the description's.
+
+    Raises:
+        pydantic.ValidationError: A field is wrong. It is a ValueError, no IntercedeError.
     """
 
     key: Annotated[Text, Field(max_length=255)] | None = None
@@ -224,6 +230,9 @@ class JobDescription(Frozen):
         native: More words for the submit command, by scheduler name: `{"slurm": ["--constraint=ib"]}`. Those for
             other schedulers than the resource's are not used.
         requeue: Whether the scheduler may start the job again after a lost node or a preemption.
+
+    Raises:
+        pydantic.ValidationError: A field is wrong. It is a ValueError, no IntercedeError.
     """
 
     executable: Text

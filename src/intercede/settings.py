@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from intercede.model import Frozen, Memory, Name, Span, Text, Variable
+from intercede.model import BestEffort, Frozen, Memory, Name, Span, Text, Variable
 
 __all__ = ["Endpoint", "Hop", "Limits", "Politeness", "ResourceSettings", "SSHSettings", "WorkArea"]
 
@@ -21,9 +21,17 @@ def _work_area(value: object) -> str:
     return text
 
 
+def _host(value: str) -> str:
+    # such a name is no question to put to DNS, and libraries raise what is nobody's error
+    if ":" not in value and any(not 1 <= len(label) <= 63 for label in value.removesuffix(".").split(".")):
+        msg = f"{value!r} is no host: each part between two dots has 1 to 63 characters"
+        raise ValueError(msg)
+    return value
+
+
 WorkArea = Annotated[str, PlainValidator(_work_area)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", max_length=253)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$", max_length=253), AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -53,7 +61,7 @@ class SSHSettings(Hop):
     Attributes:
         jump: Hosts to pass through, the first one first, each with its own identity. Default: ProxyJump of the
             OpenSSH configuration.
-        config_file: The OpenSSH configuration to honour; None for `~/.ssh/config`, an empty path for none.
+        config_file: The OpenSSH configuration to honour. Default: `~/.ssh/config`; an empty path is none.
         agent: Whether an agent may be asked; `agent_path` or SSH_AUTH_SOCK (read by `config.py`) say where it is.
         agent_path: The agent's socket.
         connect_timeout: Seconds for one connection, authentication included.
@@ -113,7 +121,7 @@ class Limits(Frozen):
 
 
 class Politeness(Frozen):
-    """How hard a host may be worked, shared by all elements of the process.
+    """How hard a host may be worked, shared by all elements of an event loop.
 
     Attributes:
         concurrent: Commands at once on the host.
@@ -132,7 +140,7 @@ class ResourceSettings(Frozen):
     Attributes:
         id: The stable name in references: the configured name, else scheme, host and port.
         scheduler: Its command language, such as `process` or `slurm`; of a service, its protocol.
-        ssh: How to reach it; None for this machine.
+        ssh: How to reach it. Default: it is this machine.
         endpoint: Where the service is, for what is no batch system that is reached by commands.
         work_area: A directory of the submit host, ours alone, mode 0700; nodes see it as well, but for HTCondor's.
         queue: The queue of jobs that name none.
@@ -147,11 +155,13 @@ class ResourceSettings(Frozen):
             on slots that have `HasContainer`.
         parallel_environment: For Grid Engine: the parallel environment that gives a job several cores of one node.
         memory_resource: For Grid Engine: the resource, counted per slot, that stands for memory.
-        slots: For `process`: cores that jobs may use at once; None for all that the host has.
+        slots: For `process`: cores that jobs may use at once. Default: all that the host has.
         best_effort: Resources that may be ignored where the system cannot reserve them.
         grace: Seconds that a job may be invisible (fresh, or between two sources) before it is `UNKNOWN`.
         lost_after: How long a job may be unknown, with all sources answering, until it is final: `FAILED`, `LOST`.
-        tombstone: How long a purged submission's tag is remembered.
+        tombstone: How long a purged submission's tag is remembered at least; on a submit host in whole days, and until
+            the next `list` or `sweep` after that. An ARC CE counts from the submission on; of an HTCondor-CE, its
+            history decides.
         patience: Seconds for which a watch bears with a resource that does not answer.
         limits: Bounds.
         politeness: Bounds on load.
@@ -172,7 +182,7 @@ class ResourceSettings(Frozen):
     parallel_environment: Name = "smp"
     memory_resource: Name = "h_vmem"
     slots: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    best_effort: frozenset[str] = frozenset()
+    best_effort: BestEffort = frozenset()
     grace: Seconds = 90
     lost_after: Span = Field(default="1d", validate_default=True)
     tombstone: Span = Field(default="7d", validate_default=True)

@@ -55,7 +55,8 @@ _FROM_QUERY = ("account", "slots", "work_area")
 _HOP = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?\Z")
 WHERE_SECRETS_GO = (
     "No secret is ever in a configuration or a URL: give it through a credential provider, an ssh agent or a key file "
-    "named in ssh.identity_files; the command line asks for it, or takes --password-file, --token-file, --proxy-file."
+    "named in ssh.identity_files; the command line asks for it, or takes --password-file, --token-file, "
+    "--idtoken-file, --proxy-file."
 )
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from intercede import registry
 from intercede.answers import JobState, JobStatus, Reason
 from intercede.cli import screen
-from intercede.cli.exit_codes import Exit
+from intercede.cli.exit_codes import MEANING, Exit
 from intercede.cli.main import app
 from intercede.errors import (
     AuthenticationFailed,
@@ -22,8 +22,10 @@ from intercede.errors import (
     CredentialError,
     LimitExceeded,
     QueueFull,
+    SchedulerUnavailable,
     SubmissionRejected,
     SubmissionUnknown,
+    TagConflict,
     UnsupportedError,
 )
 from intercede.model import JobRef
@@ -242,6 +244,8 @@ def test_what_is_said_to_the_wrong_words(call, words, code, said):
         (ConnectFailed("host", "no route"), 4),
         (SubmissionRejected("sbatch", "invalid partition"), 5),
         (QueueFull("sbatch", "too many"), 5),
+        (SchedulerUnavailable("sbatch", "not found"), 5),
+        (TagConflict("tag t", "it was used here for another description"), 2),
     ],
 )
 def test_a_submission_of_which_nothing_came_is_forgotten(call, site, error, code):
@@ -408,6 +412,8 @@ def test_an_error_of_our_own_has_no_traceback(call, site):
 def test_version_and_help(call):
     assert call("--version").stdout.startswith("intercede 0.")
     assert "Exit status: 0 done" in " ".join(call("--help").stdout.split())
+    assert list(MEANING) == list(Exit), "every status is documented"
+    assert "Default: this machine." in " ".join(call("status", "-h").stdout.replace("│", "").split())
     for verb in ("run", "submit", "status", "watch", "logs", "output", "cancel", "release", "purge", "find", "list",
                  "sweep", "queues", "resources"):  # fmt: skip
         assert "Usage" in call(verb, "-h").stdout

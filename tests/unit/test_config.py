@@ -70,6 +70,8 @@ def test_a_url_says_how_to_get_there():
         ("ssh+slurm://host#x", ["#"]),
         ("local:///long", ["no queues"]),
         ("ssh+slurm://-oProxyCommand=x", ["ssh.host"]),
+        (f"arc://{'a' * 64}.example.org", ["endpoint.host", "63"]),
+        ("arc://ce..example.org", ["endpoint.host", "63"]),
         ("ssh+slurm://host?slots=many", ["slots"]),
         ("alice@host", ["alice@host", "ssh+slurm"]),
     ],
@@ -119,6 +121,31 @@ def test_a_file(tmp_path):
     assert config.load(path).names == ["hpc", *BUILT_IN]
 
 
+def test_defaults_say_how_to_reach_those_that_are_reached_that_way(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        [defaults.endpoint]
+        ca = "certificates"
+        [defaults.ssh]
+        connect_timeout = 5
+        [resources.ce]
+        url = "htcondor-ce://ce.example.org"
+        endpoint.retention = "1d"
+        [resources.hpc]
+        url = "ssh+slurm://login.example.org"
+        """,
+    )
+    for url in ("ce", "arc://ce.example.org/long"):
+        endpoint = config.resolve(url, path).endpoint
+        assert endpoint is not None
+        assert endpoint.ca == tmp_path / "certificates"
+    assert config.resolve("ce", path).ssh is None
+    for url in ("local", "slurm:", "hpc"):
+        assert config.resolve(url, path).endpoint is None
+    assert config.resolve("hpc", path).ssh is not None
+
+
 def test_the_url_decides_about_the_queue_of_a_built_in_resource():
     tables = {"resources": {"slurm": {"queue": "short", "account": "astro"}}}
     settings = config.resolve("slurm:///long", tables)
@@ -145,6 +172,7 @@ def test_the_url_decides_about_the_queue_of_a_built_in_resource():
         ("[resource.a]\nurl = 'slurm:'", ["resource", "'resources'"]),
         ("[hpc]\nurl = 'slurm:'", ["[resources.hpc]"]),
         ("[defaults]\nurl = 'slurm:'", ["defaults.url"]),
+        ("[defaults.endpoint]\ncaa = 'x'\n[resources.a]\nurl = 'arc://h'", ["defaults.endpoint.caa", "'ca'"]),
         ("resources = 1", ["[resources]"]),
         ("[resources]\na = 1", ["resources.a", "no table"]),
         ("[resources.a", ["no TOML"]),

@@ -29,13 +29,14 @@ class Exit(IntEnum):
 MEANING = {
     Exit.OK: "done",
     Exit.JOB_FAILED: "a job failed or was cancelled (run, watch)",
-    Exit.USAGE: "wrong usage or configuration, nothing was sent",
+    Exit.USAGE: "wrong usage or configuration, or a tag that is in use: nothing was queued",
     Exit.CREDENTIALS: "a credential, authentication or a host key failed",
     Exit.UNREACHABLE: "the resource cannot be reached",
     Exit.REFUSED: "the resource refused, or could not do it",
     Exit.UNKNOWN: "a submission with unknown outcome: see find",
     Exit.BUG: "an error of intercede itself",
     Exit.INTERRUPTED: "interrupted",
+    Exit.PIPE: "whoever read the output closed it",
 }
 
 EPILOG = (

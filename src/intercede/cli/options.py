@@ -30,7 +30,7 @@ On = Annotated[
     str | None,
     _option(
         _PLACE,
-        "A URL such as ssh+slurm://alice@login.example.org/long, or a name of intercede.toml. [default: this machine]",
+        "A URL such as ssh+slurm://alice@login.example.org/long, or a name of intercede.toml. Default: this machine.",
         "--on",
         metavar="WHERE",
         autocompletion=_places,

@@ -22,6 +22,7 @@ from intercede.errors import (
     CredentialError,
     IntercedeError,
     QueueFull,
+    SchedulerUnavailable,
     StorageError,
     SubmissionRejected,
     SubmissionUnknown,
@@ -48,6 +49,8 @@ _NOTHING_QUEUED = (
     AuthenticationFailed,
     SubmissionRejected,
     QueueFull,
+    # an element says this only where nothing came of it; else it is SubmissionUnknown
+    SchedulerUnavailable,
     StorageError,
     TagConflict,
 )

@@ -190,7 +190,7 @@ class GridEngine:
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Options of qsub(1): cores are slots of a parallel environment, memory is divided by slot, rounded up."""
-        wanted = check_resources(self.name, description.resources, self.reserves)
+        wanted = check_resources(self.name, description.resources, self.reserves, settings.best_effort)
         words = ["-r", "y" if description.requeue else "n"]
         if wanted.cores > 1:
             words += ["-pe", settings.parallel_environment, str(wanted.cores)]

@@ -142,7 +142,7 @@ class HTCondor:
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Lines of a submit description: memory is in MiB, rounded up; an account is an accounting group."""
-        wanted = check_resources(self.name, description.resources, self.reserves)
+        wanted = check_resources(self.name, description.resources, self.reserves, settings.best_effort)
         if wanted.queue or settings.queue:
             raise UnsupportedError("resources.queue", "HTCondor has no queues", "Leave it out.")
         lines = [f"request_cpus = {wanted.cores}", f"job_max_vacate_time = {_TOLD}"]

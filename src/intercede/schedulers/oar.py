@@ -160,7 +160,7 @@ class OAR:
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Options of oarsub(1): a core is a resource of OAR; cores are divided by node, rounded up."""
-        wanted = check_resources(self.name, description.resources, self.reserves)
+        wanted = check_resources(self.name, description.resources, self.reserves, settings.best_effort)
         native = native_words(self.name, description, settings)
         asked = f"/nodes={wanted.nodes}/resource_id={-(-wanted.cores // wanted.nodes)}"
         if wanted.walltime:

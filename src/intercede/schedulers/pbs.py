@@ -199,7 +199,7 @@ class PBS:
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Whether it may run again, then options of qsub(1B): totals are divided by node, rounded up."""
-        wanted = check_resources(self.name, description.resources, self.reserves)
+        wanted = check_resources(self.name, description.resources, self.reserves, settings.best_effort)
         words = ["y" if description.requeue else "n", *self._amounts(wanted)]
         if wanted.walltime:
             seconds = -int(-wanted.walltime.total_seconds() // 1)

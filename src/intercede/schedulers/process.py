@@ -58,7 +58,7 @@ class Process:
 
     def words(self, description: JobDescription, settings: ResourceSettings) -> tuple[str, ...]:
         """Slots of the pool (0: all cores of the host), cores of a job, seconds of walltime (0: no limit)."""
-        wanted = check_resources(self.name, description.resources, self.reserves)
+        wanted = check_resources(self.name, description.resources, self.reserves, settings.best_effort)
         for field in ("queue", "account"):
             if getattr(wanted, field) is not None:
                 raise UnsupportedError(f"resources.{field}", "plain processes have none", "Leave it out.")
