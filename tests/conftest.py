@@ -13,7 +13,7 @@ from hypothesis import settings
 from testbed.manifest import DEFAULT, load_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 pytest_plugins = ["testbed.plugin"]
@@ -50,16 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 
-@pytest.fixture(autouse=True)
-def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A test marked `alone` stops or freezes daemons of its stack: meanwhile no other worker is there.
 
-    What jobs miss then, they are told a minute later.
+    What jobs miss then, they are told a minute later. It is more than a fixture, for those of a session come before it.
     """
-    names = sorted({mark.kwargs["name"] for mark in request.node.iter_markers("stack")})
+    names = sorted({mark.kwargs["name"] for mark in item.iter_markers("stack")})
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    above = tmp_path_factory.getbasetemp().parent
-    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    # what the fixture tmp_path_factory gives
+    above = item.config._tmp_path_factory.getbasetemp().parent  # ty: ignore[missing-attribute]
+    kind = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
     with contextlib.ExitStack() as held:
         for name in names:
             gate, lock = (held.enter_context((above / f"{name}-{run}.{end}").open("w")) for end in ("gate", "lock"))
@@ -67,4 +68,4 @@ def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             fcntl.flock(gate, fcntl.LOCK_EX)
             fcntl.flock(lock, kind)
             fcntl.flock(gate, fcntl.LOCK_UN)
-        yield
+        return (yield)
