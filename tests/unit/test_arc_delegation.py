@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import ssl
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -16,7 +19,10 @@ from cryptography.x509.oid import NameOID
 
 from intercede.arc.delegation import Holder, answer_request, read_holder, read_request, sign_proxy
 from intercede.arc.tls import client_context
-from intercede.errors import ConfigurationError, CredentialError, ParseError
+from intercede.errors import ConfigurationError, CredentialError, ParseError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -232,6 +238,26 @@ def test_the_client_shows_its_proxy_and_leaves_no_file(
     credential = proxy.certificates() + _pem(proxy.key)
     _shake_hands(client_context(tmp_path / "ca.pem", credential), server, "ce.example")
     assert list(private.iterdir()) == []
+
+
+def test_no_room_for_a_credential(ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(StorageError, match="TMPDIR"):
+        client_context(None, ca.pem())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with _limited(resource.RLIMIT_FSIZE, 10), pytest.raises(StorageError, match="File too large"):
+        client_context(None, ca.pem())
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def _limited(what: int, most: int) -> Generator[None]:
+    before = resource.getrlimit(what)
+    resource.setrlimit(what, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, before)
 
 
 def test_wrong_files_are_named(tmp_path: Path, ca: Authority) -> None:

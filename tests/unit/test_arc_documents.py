@@ -152,6 +152,10 @@ def test_times(text: object, wanted: datetime | None) -> None:
         ("LRMS error: (-1) Job died unexpectedly", None, Ending()),
         ("Job submission to LRMS failed", None, Ending(Reason.REJECTED)),
         ("Failed in data staging: http://x/y: not found", None, Ending(Reason.STAGING)),
+        ("Failed in data staging: http://x/walltime/of memory: not found\n", 0, Ending(Reason.STAGING)),
+        ("LRMS error: (3) Job failed\nFailed in data staging: http://x/walltime: no\n", 3, Ending(Reason.EXIT_CODE, 3)),
+        ("LRMS error: (271) Job timeout\nFailed in data staging: http://x/memory: no", None, Ending(Reason.WALLTIME)),
+        ("Something else\nFailed in data staging: http://x/memory: no", None, Ending(Reason.STAGING)),
         ("Job is canceled by external request", None, Ending(cancelled=True)),
         # of Slurm and of HTCondor: killed for a limit, taken away by somebody, removed by a rule of the site
         ("LRMS error: (271) Job timeout", None, Ending(Reason.WALLTIME)),
@@ -192,6 +196,15 @@ def test_any_answer_is_read_or_is_a_parse_error(body: bytes) -> None:
 def test_any_document_is_read(value: Any) -> None:
     assert isinstance(read_queues({"Domains": value}), list)
     assert isinstance(many(value), list)
+
+
+@pytest.mark.parametrize("depth", [900, 5_000, 100_000])
+@pytest.mark.parametrize("text", ['{"a":', "["])
+def test_a_document_that_is_too_deep(text: str, depth: int) -> None:
+    close = "}" if text == '{"a":' else "]"
+    body = f'{{"x": {text * depth}1{close * depth}}}'.encode()
+    with contextlib.suppress(ParseError):
+        assert read_queues(read_json("x", body)) == []
 
 
 # ------------------------------------------------------------------ what it is told

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,10 @@ from intercede.arc.tls import client_context
 from intercede.errors import (
     AuthenticationFailed,
     CommandError,
+    ConnectFailed,
     ConnectionLost,
     IntercedeError,
+    LimitExceeded,
     NotFound,
     ParseError,
     SchedulerUnavailable,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[ArcClient]]
+Speak = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -284,3 +287,116 @@ async def test_a_job_that_is_called_wiped_while_its_state_changes_is_missing(ser
 
     client = await serve(handler)
     assert await client.jobs() == {"two": "RUNNING"}
+
+
+@asynccontextmanager
+async def speaking(tmp_path: Path, tls: ssl.SSLContext, answer: Speak) -> AsyncGenerator[ArcClient]:
+    """A client, with little patience, of a server that says what its versions are, and answers all else in this way."""
+
+    writers = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if b"/arex/rest HTTP" in head:
+                    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"version": ["1.1"]}')
+                else:
+                    await answer(writer)
+
+    async with await asyncio.start_server(speak, "localhost", 0, ssl=tls, limit=1024) as server:
+        port = server.sockets[0].getsockname()[1]
+        trust = client_context(tmp_path / "ca.pem")
+        async with ArcClient("localhost", port, tls=trust, patience=0.3, submit_time=0.3) as client:
+            await client.version()
+            yield client
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(100):
+        writer.write(b"{")
+        await asyncio.sleep(0.05)
+
+
+async def mute(_: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(5)
+
+
+async def endless(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"40000\r\n" + b"x" * 0x40000 + b"\r\n")
+        await writer.drain()
+
+
+async def slices(count: int, pause: float = 0) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        await asyncio.sleep(pause)
+        yield b"x" * 250_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "ask"),
+    [
+        pytest.param(drip, lambda client: client.jobs(), id="an-answer-that-drips"),
+        pytest.param(drip, lambda client: client.read("a", "f", limit=100), id="a-file-that-drips"),
+        pytest.param(mute, lambda client: client.create(b"<x/>", 1), id="no-answer"),
+        pytest.param(mute, lambda client: client.write("a", "f", b"x" * 900_000), id="an-upload-that-nobody-reads"),
+        pytest.param(mute, lambda client: client.write("a", "f", slices(1000)), id="a-stream-that-nobody-reads"),
+    ],
+)
+async def test_time_is_bounded(
+    tmp_path: Path,
+    tls: ssl.SSLContext,
+    answer: Speak,
+    ask: Callable[[ArcClient], Awaitable[object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "SLOWEST", 1e8)
+    async with speaking(tmp_path, tls, answer) as client, asyncio.timeout(3):
+        with pytest.raises(SchedulerUnavailable, match="no answer within the time limit"):
+            await ask(client)
+
+
+async def test_what_is_large_is_given_time(serve: Serve) -> None:
+    sizes = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if answer := versions(request):
+            return answer
+        sizes.append(len(await request.content.read()))
+        return web.Response()
+
+    client = await serve(handler)
+    client._submit_time = 0.3
+    await client.write("a", "f", slices(8, 0.1))
+    assert sizes == [2_000_000]
+
+
+async def test_memory_is_bounded(tmp_path: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_MOST", 1_000_000)
+    async with speaking(tmp_path, tls, endless) as client:
+        client._session._patience = 20
+        for asked in (client.resource(), client.jobs(), client.diagnose("a", "failed")):
+            with pytest.raises(LimitExceeded, match="longer than 1000000 bytes"):
+                await asked
+        # the range is not honoured: what is beyond it is not waited for
+        assert await client.read("a", "f", offset=10, limit=5) == b"xxxxx"
+
+
+async def test_where_no_connection_is_made_nothing_was_sent(tmp_path: Path, tls: ssl.SSLContext) -> None:
+    writers = []
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+
+    async with await asyncio.start_server(silent, "localhost", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with ArcClient("localhost", port, tls=client_context(tmp_path / "ca.pem"), patience=0.4) as client:
+            with pytest.raises(ConnectFailed, match="not made in time"):
+                await client.create(b"<x/>", 1)
+        for writer in writers:
+            writer.transport.abort()

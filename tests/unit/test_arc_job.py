@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,7 @@ from intercede.answers import JobOutput
 from intercede.arc.adl import write_adl
 from intercede.arc.job import IN, OUT, Label, activity, read_label
 from intercede.elements import arc_files, arc_submitting
-from intercede.errors import LimitExceeded, NotFound, ParseError, UnsupportedError
+from intercede.errors import LimitExceeded, NotFound, ParseError, StorageError, UnsupportedError
 from intercede.model import Copy, JobDescription, JobRef, Resources
 from intercede.settings import Limits, ResourceSettings
 
@@ -33,6 +35,7 @@ class Session:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.count = 0
+        self.open = 0
 
     async def read(self, _: str, path: str, *, offset: int = 0, limit: int | None = None) -> bytes:
         try:
@@ -44,7 +47,13 @@ class Session:
         return data
 
     async def pieces(self, ident: str, path: str, *, offset: int = 0, limit: int | None = None) -> AsyncIterator[bytes]:
-        yield await self.read(ident, path, offset=offset, limit=limit)
+        self.open += 1
+        try:
+            data = await self.read(ident, path, offset=offset, limit=limit)
+            for at in range(0, len(data), 1 << 18):
+                yield data[at : at + (1 << 18)]
+        finally:
+            self.open -= 1
 
     async def size(self, _: str, path: str) -> int:
         return len(await self.read("", path))
@@ -126,6 +135,52 @@ async def test_an_archive_that_was_cut(tmp_path: Path) -> None:
         await fetched(session, label, tmp_path / "back")
 
 
+def member(kind: bytes, name: str, size: int = 0) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_full_disk_leaves_no_request_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    session, label = ran(tmp_path, "head -c 3000000 /dev/zero")
+    if not ended:
+        with tarfile.open(session.directory / OUT) as packed:
+            packed.extractall(session.directory, filter="data")
+        (session.directory / OUT).unlink()
+
+    async def receive(_: bytes, pieces: AsyncIterator[bytes], *__: object) -> None:
+        async for piece in pieces:
+            if len(piece) > 100_000:
+                raise StorageError("writing", "disk full")
+
+    monkeypatch.setattr(arc_files, "receive", receive)
+    with pytest.raises(StorageError) as raised:
+        await fetched(session, label, tmp_path / "back")
+    assert session.open == 0, raised
+
+
+async def test_names_that_do_not_end(tmp_path: Path) -> None:
+    session, label = ran(tmp_path, ":")
+    name = member(tarfile.GNUTYPE_LONGNAME, "././@LongLink", 60_000) + b"x" * 60_000 + bytes(-60_000 % 512)
+    (session.directory / OUT).write_bytes(name * 100 + member(tarfile.REGTYPE, "./tag/c/1/stdout"))
+    with pytest.raises(ParseError, match="does not end"):
+        await fetched(session, label, tmp_path / "back")
+    assert session.count < 500_000
+
+
+@pytest.mark.parametrize(("kind", "size"), [(tarfile.FIFOTYPE, 0), (tarfile.CHRTYPE, 0), (tarfile.REGTYPE, 2_000)])
+async def test_what_cannot_be_brought_back_is_counted_too(tmp_path: Path, kind: bytes, size: int) -> None:
+    session, label = ran(tmp_path, ":")
+    members = (member(kind, f"./tag/c/1/work/f{count}", size) + bytes(-(-size // 512) * 512) for count in range(5_000))
+    (session.directory / OUT).write_bytes(b"".join(members) + bytes(1024))
+    found = await fetched(session, label, tmp_path / "back", output_files=100, output_bytes=1_000)
+    assert isinstance(found, LimitExceeded)
+    assert isinstance(found.kept, JobOutput)
+    assert len(found.kept.skipped) <= 100
+    assert session.count < 500_000
+
+
 def test_a_label_comes_back_from_the_description() -> None:
     label = Label("tag", "arc://h", "d" * 64, 7, 9, "ü'\n\udcff", 1_790_000_000, "long", ("*.root", "a b"))
     text = write_adl([activity(label, Resources(cores=3, memory="10M"))]).decode()
@@ -134,6 +189,29 @@ def test_a_label_comes_back_from_the_description() -> None:
     assert read_label(kept) == label
     for other in ("", "&(executable=x)", "<a/>", kept.replace("ic-tag", "other"), kept.replace('"v":1', '"v":2')):
         assert read_label(other) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"submitted": 10**18}, {"submitted": float("inf")}, {"submitted": -1}, {"copies": 10**9}, {"copies": 7},
+        {"copy": -1}, {"copies": float("nan")}, {"tag": "-x"}, {"outputs": 3}, {"queue": []},
+    ],
+)  # fmt: skip
+def test_a_label_that_cannot_be_is_none(wrong: dict[str, Any]) -> None:
+    said: dict[str, Any] = {"v": 1, "resource": "r", "digest": "d", "copy": 7, "copies": 9, "key": "k", "submitted": 0,
+            "queue": None, "outputs": []} | wrong  # fmt: skip
+    label = read_label(described(wrong.get("tag", "tag"), json.dumps(said)))
+    assert label is None or (label.when.year, label.queue) == (1970, "[]")
+
+
+def test_a_label_that_is_too_deep_is_none() -> None:
+    assert read_label(described("tag", "[" * 100_000)) is None
+
+
+def described(tag: str, annotation: str) -> str:
+    names = f"<Name>ic-{tag}+12345678</Name><Annotation>{annotation}</Annotation>"
+    return f'<ActivityDescription xmlns="http://www.eu-emi.eu/es/2010/12/adl">{names}</ActivityDescription>'
 
 
 def test_images_that_the_site_does_not_have_are_refused() -> None:

@@ -73,7 +73,8 @@ async def state(ce: Ce) -> JobState:
         pytest.param([{}], {"j0": "PENDING:PREPARING\n"}, JobState.QUEUED, 1, id="its-own-file-says-it"),
         pytest.param([{}, {"j0": "SUBMITTING"}], {}, JobState.QUEUED, 2, id="both-in-one-moment"),
         pytest.param([{}, {}, {"j0": "SUBMITTING"}], {}, JobState.QUEUED, 3, id="two-moments"),
-        pytest.param([{}], {}, JobState.UNKNOWN, 3, id="there-is-none"),
+        # and once more, for what was purged of its submission
+        pytest.param([{}], {}, JobState.UNKNOWN, 4, id="there-is-none"),
     ],
 )
 async def test_what_a_list_lacks_is_asked_for_again(
@@ -119,12 +120,14 @@ async def test_all_submissions_are_listed(lists: list[dict[str, str]], wanted: s
     [
         pytest.param([202, 202], {Outcome.DONE}, 1, id="taken"),
         pytest.param([500, 202, 202], {Outcome.DONE}, 2, id="refused-in-a-moment"),
-        pytest.param([404, 202], {Outcome.DONE, Outcome.NOT_NEEDED}, 1, id="not-there"),
+        pytest.param([202, 404, 202], {Outcome.DONE}, 2, id="not-there-for-a-moment"),
+        pytest.param([202, 404, 404, 404], {Outcome.DONE, Outcome.NOT_NEEDED}, 3, id="not-there"),
+        pytest.param([404, 202, 404, 404], {Outcome.DONE, CommandError}, 3, id="in-the-list-and-not-there"),
         pytest.param([202, 500, 500, 500], {Outcome.DONE, CommandError}, 3, id="refused"),
     ],
 )
 async def test_an_order_that_is_refused_is_given_again(codes: list[int], wanted: set[object], kills: int) -> None:
-    ce = Ce([{"j0": "PREPARING", "j1": "PREPARING"}])
+    ce = Ce([{"j0": "PREPARING"}])
     ce.codes = codes
     refs = [JobRef(RESOURCE, TAG, copy, f"j{copy}") for copy in range(2)]
     answers = await arc_orders.cancel(cast("ArcClient", ce), known("j0", "j1"), refs, set())

@@ -18,7 +18,7 @@ from intercede.arc.documents import (
     read_listing,
     read_versions,
 )
-from intercede.arc.http import Session
+from intercede.arc.http import SLOWEST, Session
 from intercede.arc.states import STATES
 from intercede.errors import ConfigurationError, NotFound, ParseError, UnsupportedError
 
@@ -50,7 +50,8 @@ class ArcClient:
         tls: See `intercede.arc.tls.client_context`.
         token: Gives the bearer token of a request, if there is one.
         connections: At most, at the same time.
-        patience: Seconds that the server may be silent.
+        patience: Seconds for a request; see `intercede.arc.http.Session`.
+        submit_time: Seconds for one that creates jobs, or uploads a file; a second more for each megabyte.
         counters: What the server costs, counted on.
 
     Every method raises the errors of `intercede.arc.http.Session.ask`, and `ParseError` for an answer that makes no
@@ -66,8 +67,10 @@ class ArcClient:
         token: Callable[[], Awaitable[str | None]] | None = None,
         connections: int = 8,
         patience: float = 120.0,
+        submit_time: float = 120.0,
         counters: Counters | None = None,
     ) -> None:
+        self._patience, self._submit_time = patience, submit_time
         self.name = f"{host}:{port}"
         base = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
         self._session = Session(
@@ -116,7 +119,7 @@ class ArcClient:
         asked = f"create {count} jobs"
         reply = await self._ask(
             "POST", "/jobs?action=new", asked, body=document,
-            headers={"Content-Type": "application/xml"}, scope="compute.create",
+            headers={"Content-Type": "application/xml"}, scope="compute.create", seconds=self._submit_time,
         )  # fmt: skip
         return read_answers(f"{self.name}: {asked}", reply.body, count)
 
@@ -200,15 +203,19 @@ class ArcClient:
             NotFound: There is no such file, or job.
         """
         data = bytearray()
-        async with contextlib.aclosing(self.pieces(ident, path, offset=offset, limit=limit)) as pieces:
+        seconds = None if limit is None else self._patience + limit / SLOWEST
+        async with contextlib.aclosing(self._pieces(ident, path, offset, limit, seconds)) as pieces:
             async for piece in pieces:
                 data += piece
         return bytes(data)
 
-    async def pieces(
-        self, ident: str, path: str, *, offset: int = 0, limit: int | None = None
+    def pieces(self, ident: str, path: str, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes]:
+        """Read a file in a job's session piece by piece; otherwise like `read`, but without a limit on the time."""
+        return self._pieces(ident, path, offset, limit)
+
+    async def _pieces(
+        self, ident: str, path: str, offset: int, limit: int | None, seconds: float | None = None
     ) -> AsyncGenerator[bytes]:
-        """Read a file in a job's session piece by piece; otherwise like `read`."""
         if limit == 0:
             return
         asked = f"{self.name}: read {path} of job {ident}"
@@ -216,7 +223,7 @@ class ArcClient:
         if offset or limit is not None:
             span["Range"] = f"bytes={offset}-{'' if limit is None else offset + limit - 1}"
         where = f"/{await self.version()}{_session_path(ident, path)}"
-        async with self._session.stream("GET", where, asked=asked, headers=span) as answer:
+        async with self._session.stream("GET", where, asked=asked, headers=span, seconds=seconds) as answer:
             if answer.status == 416:
                 return
             # 200: the file is smaller than a range is worth, or the server knows none
@@ -229,6 +236,8 @@ class ArcClient:
                 left = None if left is None else left - len(kept)
                 if kept:
                     yield kept
+                if left == 0:
+                    break
 
     async def size(self, ident: str, path: str) -> int:
         """Say how many bytes a file in a job's session has.
@@ -245,7 +254,8 @@ class ArcClient:
 
     async def write(self, ident: str, path: str, data: bytes | AsyncIterator[bytes]) -> None:
         """Upload a file into a job's session; its directories are made."""
-        await self._ask("PUT", _session_path(ident, path), f"upload {path} to job {ident}", body=data)
+        asked = f"upload {path} to job {ident}"
+        await self._ask("PUT", _session_path(ident, path), asked, body=data, seconds=self._submit_time)
 
     async def remove(self, ident: str, path: str) -> None:
         """Remove a file from a job's session.

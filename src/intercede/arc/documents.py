@@ -83,7 +83,7 @@ def read_json(asked: str, body: bytes) -> dict[str, Any]:
         return {}
     try:
         read = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
         text = body[:2000].decode("utf-8", "replace")
@@ -214,12 +214,12 @@ def _count(text: object) -> int | None:
 
 def _under(value: Any, key: str) -> Iterator[Mapping[str, Any]]:
     """Every object of that name, at any depth: where the services are differs from release to release."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _under(each, key)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            if name == key:
-                yield from (each for each in many(inner) if isinstance(each, dict))
-            else:
-                yield from _under(inner, key)
+    # not by calls: how deep they may be is less than how deep JSON may be
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            yield from (each for each in many(one.get(key)) if isinstance(each, dict))
+            left += (inner for name, inner in one.items() if name != key)

@@ -7,10 +7,12 @@ every read, makes it acknowledge at once; it is Linux's, and nothing is lost whe
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import socket
 import ssl
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +26,27 @@ from intercede.errors import (
     ConnectFailed,
     ConnectionLost,
     IntercedeError,
+    LimitExceeded,
     NotFound,
     ParseError,
     SchedulerUnavailable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 
     from typing_extensions import Buffer
 
-__all__ = ["IDLE", "Reply", "Session"]
+__all__ = ["IDLE", "SLOWEST", "Reply", "Session"]
 
 # A-REX closes a connection that is idle for 60 s, with an alert that comes in the middle of the next request
 IDLE = 45.0
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _EXPIRED = re.compile(r"certificate[_ ]expired", re.IGNORECASE)
 _ALERT = re.compile(r"(?:alert|ALERT)[_ ][A-Za-z_ ]+|tlsv1 alert [a-z ]+")
+# Bytes of an answer that is kept in memory, as of a command's
+_MOST = 64 * 1024 * 1024
+SLOWEST = 1_000_000  # bytes a second that what is sent is given time for
 # What each operation needs of a token that has scopes
 _SCOPES = {"GET": "compute.read", "HEAD": "compute.read", "PUT": "compute.modify", "DELETE": "compute.modify"}
 
@@ -94,7 +100,8 @@ class Session:
         tls: See `client_context`.
         token: Gives the bearer token of a request, if there is one.
         connections: At most, at the same time.
-        patience: Seconds that the server may be silent.
+        patience: Seconds for a request, from its first byte to the last one of its answer; a second more for each
+            megabyte that is sent. Waiting for a free connection is not counted.
         counters: What the server costs, counted on.
     """
 
@@ -112,19 +119,19 @@ class Session:
         self.counters = counters or Counters()
         self._token = token
         self._tls = tls
-        self._connections = connections
-        self._patience = aiohttp.ClientTimeout(total=None, sock_connect=min(patience, 30), sock_read=patience)
+        self._patience = patience
+        self._room = asyncio.Semaphore(connections)
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._spoke = False
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=self._connections, ssl=self._tls, keepalive_timeout=IDLE, socket_factory=self._socket
+                limit=0, ssl=self._tls, keepalive_timeout=IDLE, socket_factory=self._socket
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=self._patience,
                 headers={"Accept": "application/json"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("Content-Type",),
@@ -134,13 +141,19 @@ class Session:
 
     def _socket(self, address: Any) -> socket.socket:
         self.counters.connections += 1
-        return _prompt_socket(address)
+        made = _prompt_socket(address)
+        self._sockets.add(made)
+        return made
 
     async def aclose(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        # one whose server does not read would say goodbye to it for half a minute
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     async def ask(
         self,
@@ -151,6 +164,7 @@ class Session:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         scope: str = "",
+        seconds: float | None = None,
     ) -> Reply:
         """Send a request and read the whole answer.
 
@@ -161,19 +175,32 @@ class Session:
             body: Bytes, or an async iterator of them.
             headers: Besides the usual ones.
             scope: What a token must allow, if not what the method says.
+            seconds: In place of `patience`.
 
         Raises:
             NotFound: 404.
             AuthenticationFailed: Who we are is not enough, or has expired.
-            SchedulerUnavailable: It cannot now.
+            SchedulerUnavailable: It cannot now, or did not answer in time.
             CommandError: It refused.
             ConnectFailed: Nothing was sent.
             ConnectionLost: It may have been done.
+            LimitExceeded: The answer has no end.
         """
-        async with self.stream(method, path, asked=asked, body=body, headers=headers, scope=scope) as answer:
-            data = await answer.read()
-            self.counters.bytes_received += len(data)
+        seconds = seconds or self._patience
+        async with self.stream(
+            method, path, asked=asked, body=body, headers=headers, scope=scope, seconds=seconds
+        ) as answer:
+            data = await self._whole(answer, asked)
             return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, data)
+
+    async def _whole(self, answer: aiohttp.ClientResponse, asked: str) -> bytes:
+        data = bytearray()
+        async for piece in answer.content.iter_any():
+            self.counters.bytes_received += len(piece)
+            data += piece
+            if len(data) > _MOST:
+                raise LimitExceeded(asked, f"the answer is longer than {_MOST} bytes", "Is this an ARC CE?")
+        return bytes(data)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -185,25 +212,52 @@ class Session:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         scope: str = "",
+        seconds: float | None = None,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a request; its answer, which is none of the errors, can be read in pieces (`answer.content`).
 
-        Args and errors are those of `ask`.
+        Args and errors are those of `ask`; but without `seconds`, the server may be silent for `patience`, and whoever
+        reads the answer bounds the time for the whole.
         """
         sent = dict(headers or {})
         token = await self._token() if self._token is not None else None
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        self.counters.commands += 1
-        self.counters.bytes_sent += len(body) if isinstance(body, bytes) else 0
-        with _translated(asked, spoke=self._spoke):
-            url = URL(self._base + path, encoded=True)
-            async with self._opened().request(method, url, data=body, headers=sent, allow_redirects=False) as answer:
-                self._spoke = True
-                if answer.status >= 300 and answer.status != 416:
-                    said = (await answer.content.read(4096)).decode("utf-8", "replace").strip()
-                    raise _refused(asked, answer.status, answer.reason or "", said, scope or _SCOPES.get(method, ""))
-                yield answer
+        silent = self._patience if seconds is None else None
+        # half, so that it is known of a connection that none was made
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=min(self._patience / 2, 30), sock_read=silent)
+        url = URL(self._base + path, encoded=True)
+        async with self._room:
+            self.counters.commands += 1
+            with _translated(asked, spoke=self._spoke):
+                async with asyncio.timeout(seconds) as timer, self._opened().request(
+                    method, url, data=self._body(body, timer), headers=sent, allow_redirects=False, timeout=patience
+                ) as answer:  # fmt: skip
+                    self._spoke = True
+                    if answer.status >= 300 and answer.status != 416:
+                        said = (await answer.content.read(4096)).decode("utf-8", "replace").strip()
+                        scope = scope or _SCOPES.get(method, "")
+                        raise _refused(asked, answer.status, answer.reason or "", said, scope)
+                    yield answer
+
+    def _body(self, body: Any, timer: asyncio.Timeout) -> Any:
+        """What is sent, counted, and given time for."""
+        if isinstance(body, bytes):
+            self._count(body, timer)
+            return body
+        return self._pieces(body, timer) if body is not None else None
+
+    async def _pieces(self, body: AsyncIterator[bytes], timer: asyncio.Timeout) -> AsyncIterator[bytes]:
+        async for piece in body:
+            yield piece
+            self._count(piece, timer)
+
+    def _count(self, data: bytes, timer: asyncio.Timeout) -> None:
+        self.counters.bytes_sent += len(data)
+        if (end := timer.when()) is not None:
+            # it is too late, or the server has answered before it had all
+            with contextlib.suppress(RuntimeError):
+                timer.reschedule(end + len(data) / SLOWEST)
 
 
 @contextlib.contextmanager
@@ -218,7 +272,8 @@ def _translated(asked: str, *, spoke: bool) -> Generator[None]:
     except TimeoutError as error:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             raise ConnectFailed(asked, "the connection was not made in time") from None
-        raise ConnectionLost(asked, "no answer in time") from None
+        advice = "Try again later, or raise limits."
+        raise SchedulerUnavailable(asked, "no answer within the time limit", advice) from None
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ssl.SSLError, ConnectionError) as error:
         # TLS 1.3: what the server thinks of our certificate comes with its first answer
         if _ALERT.search(str(error)):

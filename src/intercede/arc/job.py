@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from intercede.arc.adl import Activity
+from intercede.errors import ConfigurationError
+from intercede.model import check_tag
 from intercede.workarea.programs import fragment
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ JOB_SHELL = (
     + fragment("intercede.arc", "job")
 )
 _VERSION = 1
+# Whoever has our identity can write a label, so what it counts is held against what can be
+_MOST_COPIES = 1_000_000
+_LAST = int(datetime.max.replace(tzinfo=UTC).timestamp())
 _NAMESPACE = "{http://www.eu-emi.eu/es/2010/12/adl}"
 
 
@@ -99,13 +104,15 @@ def read_label(description: str) -> Label | None:
         said: Any = json.loads(root.findtext(f".//{_NAMESPACE}Annotation") or "")
         if not name.startswith("ic-") or said["v"] != _VERSION:
             return None
-        return Label(
-            name.removeprefix("ic-").partition("+")[0], str(said["resource"]), str(said["digest"]), int(said["copy"]),
-            int(said["copies"]), str(said["key"]), int(said["submitted"]), said["queue"],
-            tuple(str(each) for each in said["outputs"]),
+        label = Label(
+            check_tag(name.removeprefix("ic-").partition("+")[0]), str(said["resource"]), str(said["digest"]),
+            int(said["copy"]), int(said["copies"]), str(said["key"]), int(said["submitted"]),
+            None if said["queue"] is None else str(said["queue"]), tuple(str(each) for each in said["outputs"]),
         )  # fmt: skip
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, ConfigurationError):
         return None
+    sound = 0 <= label.copy < label.copies <= _MOST_COPIES and 0 <= label.submitted <= _LAST
+    return label if sound else None
 
 
 def activity(

@@ -51,7 +51,9 @@ _MEMORY = re.compile(r"\bmemory\b|OUT_OF_ME|job killed: vmem", re.IGNORECASE)
 _CANCELLED = re.compile(r"cancell?ed by external request|Job was cancelled|RemoveReason: via condor_rm", re.IGNORECASE)
 # another limit, or a rule of the site: HTCondor tells no more
 _POLICY = re.compile(r"job killed: |PeriodicRemove|RemoveReason: ")
-_STAGING = re.compile(r"data staging|downloading|uploading|stage", re.IGNORECASE)
+# A line that begins so, and what is below it. The words after it are others', and there are URLs in them
+_STAGED = re.compile(r"^Failed in data staging.*", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_STAGING = re.compile(r"downloading|uploading|stage", re.IGNORECASE)
 _REFUSED = re.compile(r"submission to LRMS failed", re.IGNORECASE)
 
 
@@ -91,6 +93,9 @@ def read_failure(text: str, exit_code: int | None = None) -> Ending:
     """
     if _CANCELLED.search(text):
         return Ending(cancelled=True)
+    text, staged = _STAGED.subn("", text)
+    if staged and not text.strip():
+        return Ending(Reason.STAGING)
     if found := _SIGNAL.search(text):
         return Ending(Reason.SIGNAL, None, int(found[1]))
     if _WALLTIME.search(text):
@@ -109,6 +114,6 @@ def read_failure(text: str, exit_code: int | None = None) -> Ending:
         # -1 is "died unexpectedly", of which fork tells nothing else
         code = code if exit_code is None else exit_code
         return Ending(Reason.EXIT_CODE, code) if code > 0 else Ending()
-    if _STAGING.search(text):
+    if staged or _STAGING.search(text):
         return Ending(Reason.STAGING)
     return Ending(Reason.EXIT_CODE, exit_code) if exit_code else Ending()

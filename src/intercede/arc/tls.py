@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from intercede.errors import ConfigurationError, CredentialError
+from intercede.errors import ConfigurationError, CredentialError, StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["client_context"]
 
@@ -24,6 +26,7 @@ def client_context(trusted: Path | None = None, credential: bytes | None = None)
     Raises:
         ConfigurationError: `trusted` is not there, or holds no certificate.
         CredentialError: The credential cannot be used.
+        StorageError: There is no room for it in the directory of temporary files.
     """
     # Not ssl.create_default_context: from Python 3.13 on it is strict about forms that CAs of grids do not have
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -55,14 +58,15 @@ def _believe(context: ssl.SSLContext, trusted: Path) -> None:
 
 def _show(context: ssl.SSLContext, credential: bytes) -> None:
     # OpenSSL reads it from a file only: one that this user alone can read, for that moment
-    descriptor, name = tempfile.mkstemp(prefix="intercede-")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with tempfile.NamedTemporaryFile(prefix="intercede-") as file:
             file.write(credential)
-        # a password that is asked for would be asked on the terminal
-        context.load_cert_chain(name, password=lambda: "")
+            file.flush()
+            # a password that is asked for would be asked on the terminal
+            context.load_cert_chain(file.name, password=lambda: "")
     except ssl.SSLError as error:
         answer = error.reason or "it cannot be read"
         raise CredentialError("X.509 credential", answer, "Is it a certificate and its key, in PEM?") from None
-    finally:
-        Path(name).unlink()
+    except OSError as error:
+        asked = "writing a credential to the directory of temporary files"
+        raise StorageError(asked, error.strerror or str(error), "Free space there, or set TMPDIR.") from None

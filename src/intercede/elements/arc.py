@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from intercede.answers import Capacity, Counters, JobState, JobStatus, LogChunk, Outcome, Submission, SubmissionInfo
 from intercede.elements import arc_submitting
 from intercede.elements.arc_access import CANCEL, READ, SUBMIT, Access
-from intercede.elements.arc_book import Book, each
+from intercede.elements.arc_book import REMEMBERED, Book, each
 from intercede.elements.arc_capacity import capacity_of
 from intercede.elements.arc_files import fetch_one, read_piece
 from intercede.elements.arc_orders import cancel, purge, renew
@@ -21,11 +22,18 @@ from intercede.elements.logs import check_name, follow, there
 from intercede.elements.reading import Reading
 from intercede.elements.shared import check_flat, own, sweep, twice
 from intercede.elements.verdict import Memory, settled
-from intercede.errors import AuthenticationFailed, CommandError, IntercedeError, NotFound, StorageError
+from intercede.errors import (
+    AuthenticationFailed,
+    CommandError,
+    IntercedeError,
+    NotFound,
+    SchedulerUnavailable,
+    StorageError,
+)
 from intercede.model import check_tag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from intercede.answers import JobOutput, Reason
@@ -38,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["ArcElement"]
 
 T = TypeVar("T")
-_REMEMBERED = 200_000
 
 
 class ArcElement:
@@ -122,8 +129,11 @@ class ArcElement:
             ConnectFailed: Nothing was sent.
         """
         order = arc_submitting.begin(description, copies, tag, self.settings)
-        delegation = await self._access.delegation() if order.plan.needs_delegation else None
-        send = partial(arc_submitting.submit, self._book, order, delegation, self.settings)
+
+        async def send(client: ArcClient) -> Submission:
+            delegation = await self._access.delegation() if order.plan.needs_delegation else None
+            return await arc_submitting.submit(self._book, order, delegation, self.settings, client)
+
         return await self._do(SUBMIT, send, retry=False)
 
     async def find(self, tag: str) -> Submission:
@@ -157,13 +167,13 @@ class ArcElement:
     async def list(self, since: datetime | None = None) -> Sequence[SubmissionInfo]:
         """Give own submissions on the resource, purged ones as long as their tombstones stay, the oldest first."""
         known = await self._do(READ, self._book.submissions)
-        infos = sorted((one.info() for one in known), key=lambda info: info.submitted)
-        old = datetime.now(UTC) - self.settings.tombstone
-        gone = {info.tag for info in infos if info.purged and info.submitted < old}
-        stones = [native for one in known if one.label.tag in gone for native in one.natives.values()]
+        old = time.time() - self.settings.tombstone.total_seconds()
+        gone = [one for one in known if one.info().purged and one.purged_at < old]
+        stones = [native for one in gone for native in (*one.natives.values(), *one.spare)]
         if stones:
             await self._do(CANCEL, lambda client: client.clean(stones))
-        return [info for info in infos if info.tag not in gone and (since is None or info.submitted >= since)]
+        infos = sorted((one.info() for one in known if one not in gone), key=lambda info: info.submitted)
+        return [info for info in infos if since is None or info.submitted >= since]
 
     async def sweep(self, older_than: timedelta) -> Sequence[str]:
         """Purge submissions older than that whose jobs have all ended; gives their tags."""
@@ -208,6 +218,7 @@ class ArcElement:
 
         Raises:
             StorageError: The local disk cannot be written.
+            SchedulerUnavailable: Not all arrived within `limits.output_time`.
         """
         wanted = list(own(refs, self.id))
         if flat:
@@ -223,8 +234,10 @@ class ArcElement:
                     raise
                 return error
 
-        await self._do(READ, lambda client: self._book.read(client, [ref.native for ref in wanted]))
-        return dict(zip(wanted, await each(one, wanted, self.settings.politeness.concurrent), strict=True))
+        async with _within(self.settings.limits.output_time, "fetch_output"):
+            await self._do(READ, lambda client: self._book.read(client, [ref.native for ref in wanted]))
+            found = await each(one, wanted, self.settings.politeness.concurrent)
+        return dict(zip(wanted, found, strict=True))
 
     async def read_log(self, ref: JobRef, name: str = "stdout", offset: int = 0) -> LogChunk:
         """Read a piece of the output of a job; of one that has not ended, `stdout` and `stderr` alone.
@@ -267,7 +280,7 @@ class ArcElement:
     async def renew(
         self, refs: Iterable[JobRef], secrets: Mapping[str, bytes | str]
     ) -> dict[JobRef, Outcome | IntercedeError]:
-        """Replace secret files of jobs that have not started; ended jobs need none."""
+        """Replace secret files of jobs that the CE has not yet given to its batch system; ended jobs need none."""
         wanted, stamp = list(own(refs, self.id)), time.time_ns()
         return await self._do(SUBMIT, lambda client: renew(client, self._book, wanted, secrets, stamp))
 
@@ -311,14 +324,18 @@ class ArcElement:
             label = await self._book.check(client, ref)
             return await read_piece(client, label, ref.native, name, offset, self.settings.limits.log_bytes)
 
-        return await self._do(READ, read)
+        async with _within(self.settings.limits.command_time, f"{name} of {ref}"):
+            return await self._do(READ, read)
 
     async def _ask(self, refs: Sequence[JobRef]) -> dict[JobRef, JobStatus]:
         now = datetime.now(UTC).replace(microsecond=0)
         done = {ref for ref in refs if (was := self._memory.get(ref)) and settled(was, self.settings, now)}
-        answer = await self._do(READ, lambda client: ask(client, self._book, refs, done))
+        began = {JobState.RUNNING, JobState.HELD, JobState.SUSPENDED}
+        last = ((ref.native, was.status) for ref in refs if (was := self._memory.get(ref)) and was.status)
+        before = {native: status.native_state for native, status in last if status.state in began}
+        answer = await self._do(READ, lambda client: ask(client, self._book, refs, done, before))
         found = Reading(answer, SOURCES, self.settings, now).statuses(refs, self._memory)
-        while len(self._memory) > _REMEMBERED:
+        while len(self._memory) > REMEMBERED:
             del self._memory[next(iter(self._memory))]
         return found
 
@@ -333,3 +350,14 @@ class ArcElement:
                 raise
 
         return await twice(once, self.id, self._counters) if retry else await once()
+
+
+@contextlib.asynccontextmanager
+async def _within(seconds: float, asked: str) -> AsyncGenerator[None]:
+    """Bound the time that files of jobs take, which are as long as jobs make them."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        said = f"not all arrived within {seconds:g} s"
+        raise SchedulerUnavailable(asked, said, "Try again, or raise limits.") from None

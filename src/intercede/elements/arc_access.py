@@ -6,10 +6,13 @@ import asyncio
 import base64
 import json
 import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from intercede.arc.client import ArcClient
 from intercede.arc.delegation import Holder, read_holder
@@ -31,6 +34,11 @@ _GRID_CAS = Path("/etc/grid-security/certificates")
 # A credential that ends so soon is not begun with
 _MARGIN = timedelta(seconds=60)
 _DELEGATED = timedelta(hours=24)
+# After which a renewal that failed is tried again
+_AGAIN = timedelta(minutes=5)
+# For which a client that shows an ended credential is kept: requests may be under way, and those that follow them
+_LINGERS = timedelta(hours=1)
+_TOKEN = re.compile(r"[!-~]+")
 _log = logging.getLogger("intercede.arc")
 
 
@@ -75,8 +83,8 @@ class Access:
     async def client(self, scopes: frozenset[str] = READ) -> ArcClient:
         """Give a client for an operation.
 
-        What was delegated by this element is renewed on the way when half of its time is over, with the credential of
-        now: jobs that were submitted with an older one go on.
+        Proxies that were delegated by this element are renewed on the way when half of their time is over, with the
+        credential of now: jobs that were submitted with an older one go on. A-REX has no way to renew a token.
 
         Args:
             scopes: What a token must allow for it.
@@ -124,10 +132,11 @@ class Access:
         for ident, due in list(self._renewals.items()):
             if due > datetime.now(UTC):
                 continue
-            # once in a while, also where it fails: the operation that brought us here is another matter
-            self._renewals[ident] = _half(held.holder)
+            # where it fails, not each time: the operation that brought us here is another matter
+            self._renewals[ident] = datetime.now(UTC) + _AGAIN
             try:
                 await held.client.renew_delegation(ident, held.holder, _DELEGATED)
+                self._renewals[ident] = _half(held.holder)
             except IntercedeError as error:
                 _log.warning("%s: delegation %s was not renewed: %s", self._settings.id, ident, error)
 
@@ -144,6 +153,8 @@ class Access:
         found = await self._provider.get(request) if self._provider is not None else None
         if not isinstance(found, X509Proxy | BearerToken):
             raise CredentialError(asked, "there is none", "An ARC CE wants an X.509 proxy or a bearer token.")
+        if isinstance(found, BearerToken):
+            found = found.model_copy(update={"token": _one_word(asked, found.token.get_secret_value())})
         holder = read_holder(found.pem.get_secret_value()) if isinstance(found, X509Proxy) else None
         told = holder.ends if holder is not None else _end_of(found)
         ends = min((each for each in (told, found.expires_at) if each is not None), default=None)
@@ -152,7 +163,7 @@ class Access:
         for each in list(self._known):
             if each.credential == found:
                 return each
-            if each.ends is not None and each.ends <= datetime.now(UTC):
+            if each.ends is not None and each.ends + _LINGERS <= datetime.now(UTC):
                 self._known.remove(each)
                 await each.client.aclose()
         self._known.append(_Held(found, ends, self._client(found), holder))
@@ -169,8 +180,20 @@ class Access:
         return ArcClient(
             self._endpoint.host, self._endpoint.port, tls=client_context(trusted, pem), token=token,
             connections=self._settings.politeness.concurrent, patience=self._settings.limits.command_time,
-            counters=self._counters,
+            submit_time=self._settings.limits.submit_time, counters=self._counters,
         )  # fmt: skip
+
+
+def _one_word(asked: str, token: str) -> SecretStr:
+    """A token without the line end that files have.
+
+    Raises:
+        CredentialError: It cannot be sent.
+    """
+    word = token.strip()
+    if not _TOKEN.fullmatch(word):
+        raise CredentialError(asked, "the token is not one word of printable ASCII", "Give the token alone.")
+    return SecretStr(word)
 
 
 def _half(holder: Holder) -> datetime:

@@ -9,26 +9,29 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from intercede.answers import JobState, Submission, SubmissionInfo
+from intercede.answers import Submission, SubmissionInfo
 from intercede.arc.documents import read_batch_systems, read_queues
 from intercede.arc.job import IN, PURGED, Label, job_name, read_label
-from intercede.arc.states import state_of
 from intercede.errors import InvalidReference, NotFound, SubmissionUnknown
 from intercede.model import JobRef
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Set
     from datetime import timedelta
 
     from intercede.arc.client import ArcClient
     from intercede.errors import IntercedeError
 
-__all__ = ["LOOKS", "MOMENT", "Book", "Known", "Site", "each", "looks"]
+__all__ = ["LOOKS", "MOMENT", "REMEMBERED", "Book", "Known", "Site", "each", "looks"]
 
 T = TypeVar("T")
 A = TypeVar("A")
+# Jobs of one CE of which something is remembered; what is forgotten is asked again
+REMEMBERED = 200_000
 # A job in one of these may still wait for the files that we upload
 _BEFORE = frozenset({"ACCEPTING", "ACCEPTED", "PREPARING"})
+# One in one of these had them; in all others it may be on its way to its end without them
+_WITH_FILES = frozenset({"PREPARED", "SUBMITTING", "QUEUING", "HELD", "RUNNING", "EXITINGLRMS", "OTHER", "FINISHED"})
 # How often the list is asked for a job that it lacks, and the seconds between
 LOOKS = 3
 MOMENT = 0.3
@@ -91,6 +94,8 @@ class Known:
         natives: The job of each copy that is there.
         keys: By copy.
         purged: The jobs that were purged, by copy.
+        purged_at: When the last one was, in seconds.
+        words: What the list says of each job that is there.
         waiting: Copies whose files never arrived.
         spare: Jobs that were made for copies that another job is there for. They never run.
     """
@@ -99,6 +104,8 @@ class Known:
     natives: dict[int, str] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
     purged: dict[int, str] = field(default_factory=dict)
+    purged_at: int = 0
+    words: dict[str, str] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
     spare: list[str] = field(default_factory=list)
 
@@ -106,6 +113,11 @@ class Known:
     def anchor(self) -> tuple[int, str]:
         """The job that what was purged is written down with: the first one that is there."""
         return min(self.natives.items())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the job of every copy is known."""
+        return len(self.natives.keys() | self.purged.keys()) == self.label.copies
 
     def ref(self, copy: int) -> JobRef | None:
         """The reference of a copy, if it got in."""
@@ -131,10 +143,18 @@ class Known:
     def info(self) -> SubmissionInfo:
         """As one of all submissions."""
         refs = tuple(ref for copy in sorted(self.natives.keys() - self.purged.keys()) if (ref := self.ref(copy)))
-        there = self.natives.keys() | self.purged.keys()
-        gone = there <= self.purged.keys()
-        complete = len(there) == self.label.copies and not self.waiting
+        gone = self.natives.keys() <= self.purged.keys()
+        complete = self.is_whole and not self.waiting
         return SubmissionInfo(self.label.tag, self.label.when, self.label.copies, refs, gone, complete)
+
+
+class _Recent(dict[str, T]):
+    """What was noted of jobs; the oldest is let go of."""
+
+    def __setitem__(self, native: str, value: T) -> None:
+        super().__setitem__(native, value)
+        if len(self) > REMEMBERED:
+            del self[next(iter(self))]
 
 
 class Book:
@@ -142,15 +162,19 @@ class Book:
 
     Args:
         resource: Whose jobs are ours.
+
+    Attributes:
+        purging: Held while what was purged is read and written: one purge after the other.
     """
 
     def __init__(self, resource: str) -> None:
         self._site: tuple[float, Site] | None = None
         self._resource = resource
         self._labels: dict[str, Label | None] = {}
-        self._names: dict[str, str] = {}
-        self._arrived: set[str] = set()
-        self._gone: set[str] = set()
+        self._names: _Recent[str] = _Recent()
+        self._arrived: _Recent[None] = _Recent()
+        self._gone: _Recent[None] = _Recent()
+        self.purging = asyncio.Lock()
 
     async def site(self, client: ArcClient) -> Site:
         """Say what the CE says of itself; it is asked every ten minutes at most."""
@@ -166,11 +190,12 @@ class Book:
 
     def arrived(self, native: str) -> None:
         """Note that a job has its files."""
-        self._arrived.add(native)
+        self._arrived[native] = None
 
     def forget(self, natives: Iterable[str]) -> None:
         """Note jobs that were purged; the server may still show them for a while."""
-        self._gone.update(natives)
+        for native in natives:
+            self._gone[native] = None
 
     def is_gone(self, native: str) -> bool:
         """Whether we have purged a job."""
@@ -186,15 +211,20 @@ class Book:
         found = self.label(ref.native)
         return found is not None and (found.tag, found.copy) == (ref.submission, ref.copy_index)
 
-    async def read(self, client: ArcClient, natives: Iterable[str]) -> None:
-        """Read the labels of jobs that are not known yet."""
+    async def read(self, client: ArcClient, natives: Iterable[str]) -> set[str]:
+        """Read the labels of jobs that are not known yet; gives those that cannot be read: not there, or not now."""
 
         async def one(native: str) -> None:
             text = await client.diagnose(native, "description")
             if text:
                 self._labels[native] = read_label(text)
 
-        await each(one, [native for native in dict.fromkeys(natives) if native not in self._labels])
+        # before anything is read: what is asked for now is there afterwards, however much it is
+        while len(self._labels) > REMEMBERED:
+            del self._labels[next(iter(self._labels))]
+        unread = [native for native in dict.fromkeys(natives) if native not in self._labels]
+        await each(one, unread)
+        return {native for native in unread if native not in self._labels}
 
     async def check(self, client: ArcClient, ref: JobRef) -> Label:
         """Give the label of the job that a reference names.
@@ -212,17 +242,33 @@ class Book:
         """Of these jobs, those that were never given their files."""
         doubtful = [each for each in natives if live.get(each) in _BEFORE and each not in self._arrived]
         here = dict(zip(doubtful, await each(lambda native: _has_files(client, native), doubtful), strict=True))
-        self._arrived.update(native for native, has in here.items() if has)
+        for native, has in here.items():
+            if has:
+                self.arrived(native)
         return {native for native, has in here.items() if not has}
 
     async def submission(self, client: ArcClient, tag: str) -> Known | None:
         """Give the submission of a tag; None if the server has no job of it."""
         found = None
         async for live in looks(client):
-            found = (await self._of(client, live, tag)).get(tag)
-            if found is not None and len(found.natives.keys() | found.purged.keys()) == found.label.copies:
+            found = (await self._of(client, live, {tag})).get(tag)
+            # of a copy whose job waits for its files there may be another one, which is just changing its state
+            if found is not None and found.is_whole and not found.waiting:
                 break
+        if found is not None and not found.is_whole:
+            # it was written down with the job that was the first one then
+            await _add_purged(client, found, found.natives.values())
         return found
+
+    async def purged(self, client: ArcClient, refs: Iterable[JobRef]) -> list[str]:
+        """Of jobs that are not there, those that were purged, by whomever."""
+        refs = list(refs)
+        known = await self._of(client, await client.jobs(), {ref.submission for ref in refs}) if refs else {}
+        return [
+            ref.native
+            for ref in refs
+            if ref.submission in known and known[ref.submission].purged.get(ref.copy_index) == ref.native
+        ]
 
     async def submissions(self, client: ArcClient) -> list[Known]:
         """Give all our submissions."""
@@ -234,37 +280,39 @@ class Book:
         async for again in looks(client):
             live |= again
             if self._known_natives() <= live.keys():
-                return live
+                break
         # the server has removed them
-        for native in self._known_natives() - live.keys():
-            del self._labels[native]
+        for noted in (self._labels, self._names, self._arrived):
+            for native in noted.keys() - live.keys():
+                del noted[native]
         return live
 
     def _known_natives(self) -> set[str]:
         return {native for native in self._labels if self.label(native) is not None}
 
-    async def _of(self, client: ArcClient, live: Mapping[str, str], tag: str | None = None) -> dict[str, Known]:
-        await self.read(client, await self._candidates(client, live, tag))
+    async def _of(self, client: ArcClient, live: Mapping[str, str], tags: Set[str] | None = None) -> dict[str, Known]:
+        await self.read(client, await self._candidates(client, live, tags))
         ours: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
         first: dict[str, Label] = {}
         for native in live:
             label = self._labels.get(native)
-            if label is not None and label.resource == self._resource and tag in {None, label.tag}:
+            if label is not None and label.resource == self._resource and (tags is None or label.tag in tags):
                 ours[label.tag][label.copy].append(native)
                 first.setdefault(label.tag, label)
         known = await each(lambda tag: self._known(client, live, first[tag], ours[tag]), first)
         return {one.label.tag: one for one in known}
 
-    async def _candidates(self, client: ArcClient, live: Mapping[str, str], tag: str | None) -> list[str]:
+    async def _candidates(self, client: ArcClient, live: Mapping[str, str], tags: Set[str] | None) -> list[str]:
         """Of jobs that are not known, those that may be ours: by their names, or too new to have one there."""
         unknown = [native for native in live if native not in self._labels and native not in self._names]
         for native, said in (await client.about(unknown)).items():
             if name := said.about.get("Name"):
                 self._names[native] = str(name)
-        start, _, end = job_name(tag or "", self._resource).partition("+")
+        end = job_name("", self._resource).removeprefix("ic-")
+        wanted = None if tags is None else {job_name(tag, self._resource) for tag in tags}
 
         def may_be(name: str) -> bool:
-            return name.endswith(f"+{end}") and (tag is None or name == f"{start}+{end}")
+            return name.endswith(end) if wanted is None else name in wanted
 
         return [native for native in live if native not in self._names or may_be(self._names[native])]
 
@@ -273,7 +321,7 @@ class Book:
     ) -> Known:
         every = [native for natives in copies.values() for native in natives]
         waiting = await self.waits_for_files(client, live, every)
-        found = Known(label)
+        found = Known(label, words={native: live[native] for native in every})
         for copy, natives in copies.items():
             chosen = await self._chosen(client, live, natives, waiting)
             found.natives[copy] = chosen
@@ -282,45 +330,58 @@ class Book:
                 found.waiting.add(copy)
             if (known := self._labels.get(chosen)) is not None:
                 found.keys[copy] = known.key
-        for copy, (native, key) in (await _read_purged(client, found.anchor[1])).items():
-            found.purged[copy] = native
-            found.keys.setdefault(copy, key)
+        await _add_purged(client, found, [found.anchor[1]])
         return found
 
     async def _chosen(self, client: ArcClient, live: Mapping[str, str], natives: list[str], waiting: set[str]) -> str:
-        """Of several jobs of one copy, the one that has its files: an answer was lost, and the others never run."""
+        """Of several jobs of one copy, the one that has its files: an answer was lost, and the others never run.
+
+        If none has, one that can still be given them.
+        """
+        if len(natives) == 1:
+            return natives[0]
         ready = [native for native in natives if native not in waiting]
-        if len(natives) > 1:
-            # one that nobody completed is ended by the server after a while
-            ended = [native for native in ready if state_of(live[native]) in {JobState.FAILED, JobState.CANCELLED}]
-            had = await each(lambda native: _has_files(client, native), ended)
-            empty = {native for native, has in zip(ended, had, strict=True) if not has}
-            ready = [native for native in ready if native not in empty]
-        return min(ready or natives)
+        # one that nobody completed is killed by us, or by the server after a while
+        doubtful = [native for native in ready if native not in self._arrived and live[native] not in _WITH_FILES]
+        had = await each(lambda native: _has_files(client, native), doubtful)
+        empty = {native for native, has in zip(doubtful, had, strict=True) if not has}
+        return min([native for native in ready if native not in empty] or waiting.intersection(natives) or natives)
 
     async def is_purged(self, client: ArcClient, ref: JobRef) -> bool:
         """Whether a job that is there is a tombstone."""
-        return ref.copy_index in await _read_purged(client, ref.native)
+        return ref.copy_index in (await _read_purged(client, ref.native))[1]
 
-    async def write_purged(self, client: ArcClient, known: Known, copies: Iterable[int]) -> None:
+    async def write_purged(self, client: ArcClient, known: Known, copies: Iterable[int] = ()) -> None:
         """Write down what is purged now of a submission, besides what was before."""
         for copy in copies:
             known.purged[copy] = known.natives[copy]
+            known.purged_at = int(time.time())
         said = {str(copy): [native, known.keys.get(copy, str(copy))] for copy, native in known.purged.items()}
-        await client.write(known.anchor[1], PURGED, json.dumps(said).encode())
+        await client.write(known.anchor[1], PURGED, json.dumps({"at": known.purged_at, "copies": said}).encode())
 
 
 async def _has_files(client: ArcClient, native: str) -> bool:
     return f"/{IN}" in (await client.diagnose(native, "input_status")).splitlines()
 
 
-async def _read_purged(client: ArcClient, anchor: str) -> dict[int, tuple[str, str]]:
-    """What was purged; the file may have been spoilt by the job."""
+async def _add_purged(client: ArcClient, known: Known, natives: Iterable[str]) -> None:
+    """Note what is written down with these jobs of a submission."""
+    for at, copies in await each(lambda native: _read_purged(client, native), natives):
+        known.purged_at = max(known.purged_at, at)
+        for copy, (native, key) in copies.items():
+            known.purged.setdefault(copy, native)
+            known.keys.setdefault(copy, key)
+
+
+async def _read_purged(client: ArcClient, native: str) -> tuple[int, dict[int, tuple[str, str]]]:
+    """When the last job was purged, and what was; the file may have been spoilt by the job."""
     try:
-        said = json.loads(await client.read(anchor, PURGED, limit=16 * 1024 * 1024))
-        found = {int(copy): (str(native), str(key)) for copy, (native, key) in said.items()}
-        for copy, (native, _) in found.items():
-            JobRef("r", "t", copy, native)
-    except (NotFound, ValueError, TypeError, AttributeError, InvalidReference):
-        return {}
-    return found
+        said = json.loads(await client.read(native, PURGED, limit=16 * 1024 * 1024))
+        found = {int(copy): (str(name), str(key)) for copy, (name, key) in said["copies"].items()}
+        for copy, (name, _) in found.items():
+            JobRef("r", "t", copy, name)
+        return int(said["at"]), found
+    except (
+        NotFound, InvalidReference, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError,
+    ):  # fmt: skip
+        return 0, {}

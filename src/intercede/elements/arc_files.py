@@ -29,6 +29,8 @@ __all__ = ["fetch_one", "packed", "read_piece", "read_record_of"]
 
 _BLOCK = tarfile.BLOCKSIZE
 _WINDOW = 64 * 1024
+# Of one member's headers: two names, each with a header of its own, and the member's
+_MOST = 2 * (_WINDOW + _BLOCK) + _BLOCK
 _SMALL = 1024 * 1024
 _LONG = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 _KINDS = {
@@ -84,6 +86,8 @@ class Archive:
                 raise ParseError(self._path, "the archive is cut off", "Try again.")
             info = self._read(block)
             headers += block
+            if len(headers) > _MOST:
+                raise ParseError(self._path, "the archive is broken: a name that does not end")
             if info.type in _LONG:
                 text = await self._take(info.size + -info.size % _BLOCK)
                 name = text[: info.size].rstrip(b"\0") if info.type == tarfile.GNUTYPE_LONGNAME else name
@@ -105,7 +109,7 @@ class Archive:
             raise ParseError(self._path, "the archive is broken")
         return info
 
-    async def content(self, info: tarfile.TarInfo) -> AsyncIterator[bytes]:
+    async def content(self, info: tarfile.TarInfo) -> AsyncGenerator[bytes]:
         """Give the content of the member that was given last, with what fills its last block."""
         left = info.size + -info.size % _BLOCK
         while left:
@@ -147,43 +151,41 @@ async def fetch_one(
     key = (ref.submission, str(ref.copy_index))
     job = Gathering(ref, into, key[1:] if flat else key)
     job.patterns = label.outputs
-    chosen = _chosen(client, ref.native, job, limits)
     try:
-        await receive(b"", chosen, {key: job}, limits.output_bytes)
+        async with contextlib.aclosing(_chosen(client, ref.native, job, limits)) as chosen:
+            await receive(b"", chosen, {key: job}, limits.output_bytes)
     except NotFound:
         # it has not ended, or was ended without warning
-        await receive(b"", _loose(client, label, ref.native, job, limits), {key: job}, limits.output_bytes)
+        async with contextlib.aclosing(_loose(client, label, ref.native, job, limits)) as loose:
+            await receive(b"", loose, {key: job}, limits.output_bytes)
     return job.output(f"{limits.output_bytes} bytes or {limits.output_files} files")
 
 
 async def _chosen(client: ArcClient, native: str, job: Gathering, limits: Limits) -> AsyncGenerator[bytes]:
     """Of what a job has packed, what is within the bounds; all of it is entered."""
     archive = Archive(client, native, OUT)
-    used = count = beyond = 0
+    used = count = 0
     async for info, headers, _ in archive.members():
         inner = info.name.removeprefix("./").split("/", 3)
         kind = _KINDS.get(info.type)
         name = inner[-1] if len(inner) == 4 else ""
         if kind is None or (name not in {"stdout", "stderr"} and not name.startswith("work/")):
             continue
-        if kind in "fdl":
-            if count + 1 > limits.output_files:
-                kind = "files"
-            elif kind == "f" and used + info.size > limits.output_bytes:
-                kind = "bytes"
-            else:
-                count += 1
-                used += info.size if kind == "f" else 0
+        count += 1
+        if count > limits.output_files:
+            kind = "files"
+        elif kind == "f" and used + info.size > limits.output_bytes:
+            kind = "bytes"
+        used += info.size if kind == "f" else 0
         job.listed.append(Listed(kind, info.size, name))
         if kind in "fdl":
             yield headers
             if kind == "f":
-                async for data in archive.content(info):
-                    yield data
-        elif kind == "files":
-            beyond += 1
-            if beyond >= _NAMED:
-                break
+                async with contextlib.aclosing(archive.content(info)) as content:
+                    async for data in content:
+                        yield data
+        elif count >= limits.output_files + _NAMED:
+            break
     yield b"\0" * 2 * _BLOCK
 
 
@@ -203,18 +205,14 @@ async def _loose(client: ArcClient, label: Label, native: str, job: Gathering, l
         info.size = size
         yield info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
         left = size
-        async for data in client.pieces(native, path, limit=size) if size else _nothing():
-            left -= len(data)
-            yield data
+        async with contextlib.aclosing(client.pieces(native, path, limit=size)) as pieces:
+            async for data in pieces:
+                left -= len(data)
+                yield data
         if left:
             raise ParseError(path, "it became shorter while it was read", "Try again.")
         yield b"\0" * (-size % _BLOCK)
     yield b"\0" * 2 * _BLOCK
-
-
-async def _nothing() -> AsyncGenerator[bytes]:
-    return
-    yield b""
 
 
 async def read_record_of(client: ArcClient, label: Label, native: str) -> Record | None:

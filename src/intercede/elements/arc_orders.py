@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, JobStatus, Outcome
 from intercede.arc.job import OUT
-from intercede.arc.states import state_of
+from intercede.arc.states import ENDED, STATES, state_of
 from intercede.elements.arc_book import LOOKS, MOMENT, each
-from intercede.elements.arc_status import live_states
+from intercede.elements.arc_status import SOURCES, live_states
 from intercede.elements.sandbox import Sandbox
 from intercede.errors import CommandError, ConfigurationError, IntercedeError, InvalidReference, NotFound
 
@@ -30,10 +30,16 @@ _BEFORE = frozenset({"ACCEPTING", "ACCEPTED", "PREPARING", "PREPARED"})
 
 async def _ours(client: ArcClient, book: Book, refs: Sequence[JobRef]) -> tuple[list[JobRef], Answers]:
     """The references of jobs that are there and ours; what is to be said of the others."""
-    await book.read(client, [ref.native for ref in refs])
+    unread = await book.read(client, [ref.native for ref in refs if not book.is_gone(ref.native)])
+    # a job whose state is changing may be there and cannot be read
+    there = await live_states(client, [ref for ref in refs if ref.native in unread]) if unread else {}
+    unread = await book.read(client, there)
     answers: Answers = {}
     for ref in refs:
-        if book.label(ref.native) is None:
+        if ref.native in unread:
+            said = f"it is {there[ref.native]}, and the CE does not tell whose it is"
+            answers[ref] = CommandError(f"order for {ref}", said, "Try again.")
+        elif book.label(ref.native) is None:
             answers[ref] = Outcome.NOT_NEEDED  # it was purged, or never there
         elif not book.is_of(ref):
             asked = f"job reference {ref}"
@@ -52,7 +58,7 @@ async def cancel(client: ArcClient, book: Book, refs: Sequence[JobRef], ended: s
         answer = said[ref.native]
         if answer.is_good:
             answers[ref] = Outcome.DONE
-        elif answer.code == 404:
+        elif answer.code == 404 and ref.native not in live:
             answers[ref] = Outcome.NOT_NEEDED
         else:
             answers[ref] = CommandError(f"cancel of {ref}", answer.reason, returncode=answer.code)
@@ -60,10 +66,10 @@ async def cancel(client: ArcClient, book: Book, refs: Sequence[JobRef], ended: s
 
 
 async def _killed(client: ArcClient, natives: list[str]) -> dict[str, Answer]:
-    """Order the end of jobs; one may be refused in the moment in which its state changes, so it is told again."""
+    """Order the end of jobs; while its state changes, one may be refused or not be there, so it is told again."""
     said = await client.kill(natives)
     for _ in range(LOOKS - 1):
-        refused = [native for native in natives if not said[native].is_good and said[native].code != 404]
+        refused = [native for native in natives if not said[native].is_good]
         if not refused:
             break
         await asyncio.sleep(MOMENT)
@@ -114,46 +120,62 @@ async def purge(client: ArcClient, book: Book, statuses: Mapping[JobRef, JobStat
     answers: Answers = {}
     tags: dict[str, list[JobRef]] = {}
     for ref, status in statuses.items():
-        if status.state.is_final or status.state is JobState.UNKNOWN:
+        # what the list shows without our knowing what it means may well run
+        shown = status.source == SOURCES[0] and status.native_state not in STATES
+        if status.state.is_final or (status.state is JobState.UNKNOWN and not shown):
             tags.setdefault(ref.submission, []).append(ref)
         else:
             said = f"it is {status.state}" + (f" ({status.detail})" if status.detail else "")
-            answers[ref] = CommandError(f"purge of {ref}", said, "Cancel it, or wait for its end.")
+            answers[ref] = _alive(ref, said)
     for tag, refs in tags.items():
-        known = await book.submission(client, tag)
-        if known is None:
-            answers |= {ref: NotFound(f"purge of {ref}", "the resource keeps nothing of it") for ref in refs}
-        else:
-            answers |= await _purge(client, book, known, refs)
+        async with book.purging:
+            known = await book.submission(client, tag)
+            if known is None:
+                answers |= {ref: NotFound(f"purge of {ref}", "the resource keeps nothing of it") for ref in refs}
+            else:
+                answers |= await _purge(client, book, known, refs)
     return {ref: answers[ref] for ref in statuses}
+
+
+def _alive(ref: JobRef, said: str) -> CommandError:
+    return CommandError(f"purge of {ref}", said, "Cancel it, or wait for its end.")
 
 
 async def _purge(client: ArcClient, book: Book, known: Known, refs: Iterable[JobRef]) -> Answers:
     answers: Answers = {}
-    copies = []
+    ended: dict[int, JobRef] = {}
     for ref in refs:
-        if known.purged.get(ref.copy_index) == ref.native:
-            answers[ref] = Outcome.NOT_NEEDED
-        elif known.natives.get(ref.copy_index) == ref.native:
-            answers[ref] = Outcome.DONE
-            copies.append(ref.copy_index)
-        else:
+        copy = ref.copy_index
+        recorded, there = (jobs.get(copy) == ref.native for jobs in (known.purged, known.natives))
+        if not recorded and not there:
             asked = f"job reference {ref}"
             answers[ref] = InvalidReference(asked, "the submission has no such job", "Was it changed?")
-    if not copies:
-        return answers
-    await book.write_purged(client, known, copies)
-    book.forget(known.natives[copy] for copy in copies)
+        elif there and (word := known.words[ref.native]) not in ENDED:
+            answers[ref] = _alive(ref, f"it is {word} on the CE")
+        else:
+            # of one that is written down and still there, the order to remove it was lost or refused
+            answers[ref] = Outcome.DONE if there and not (recorded and copy == known.anchor[0]) else Outcome.NOT_NEEDED
+            if there:
+                ended[copy] = ref
+    if ended:
+        await book.write_purged(client, known, ended)
+        answers |= await _clean(client, book, known, ended)
+    return answers
+
+
+async def _clean(client: ArcClient, book: Book, known: Known, ended: Mapping[int, JobRef]) -> Answers:
+    """Remove jobs that have ended, of the first one only its files; gives what was refused."""
     first, anchor = known.anchor
-    gone = [known.natives[copy] for copy in copies if copy != first]
-    for native, answer in (await client.clean([*gone, *known.spare])).items():
-        if not answer.is_good and answer.code != 404:
-            for ref in answers:
-                if ref.native == native:
-                    answers[ref] = CommandError(f"purge of {ref}", answer.reason, returncode=answer.code)
-    if first in copies:
+    refused: Answers = {}
+    said = await client.clean([*(ref.native for copy, ref in ended.items() if copy != first), *known.spare])
+    for ref in ended.values():
+        answer = said.get(ref.native)
+        if answer is not None and not answer.is_good and answer.code != 404:
+            refused[ref] = CommandError(f"purge of {ref}", answer.reason, returncode=answer.code)
+    if first in ended:
         home = f"{known.label.tag}/c/{first}"
         for path in (OUT, *(f"{home}/{name}" for name in ("record", "stdout", "stderr"))):
             with contextlib.suppress(CommandError, NotFound):
                 await client.remove(anchor, path)
-    return answers
+    book.forget(ref.native for ref in ended.values() if ref not in refused)
+    return refused

@@ -6,19 +6,22 @@ which of them wait, `action=status` tells, up to a minute late. How a job ended,
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, Reason
 from intercede.arc.documents import moment, read_pairs
+from intercede.arc.job import IN
 from intercede.arc.states import OF_SYSTEM, STATES, read_failure, state_of
 from intercede.elements.arc_book import each, looks
 from intercede.elements.arc_files import read_record_of
+from intercede.errors import IntercedeError
 from intercede.workarea.operations import StatusAnswer
 from intercede.workarea.scheduler import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Mapping, Sequence, Set
 
     from intercede.arc.client import ArcClient
     from intercede.elements.arc_book import Book
@@ -36,12 +39,16 @@ _LIVE = {
     "ACCEPTED": "ACCEPTED", "PREPARING": "PREPARING", "SUBMIT": "SUBMITTING", "INLRMS": "RUNNING",
     "FINISHING": "FINISHING", "CANCELING": "KILLING", "DELETED": "WIPED",
 }  # fmt: skip
-# What action=status adds to RUNNING in the list; what else it says there is from before
+# What action=status adds to RUNNING in the list
 _WITHIN = frozenset({"QUEUING", "HELD", "RUNNING", "EXITINGLRMS", "OTHER"})
+# What it says of a job that the list called RUNNING a moment ago. What else it says is from before
+_AFTER = frozenset({"EXECUTED", "FINISHING", "KILLING", "FINISHED", "FAILED", "KILLED"})
 _NEVER_SENT = "it was created and its files never arrived: submit again with the same tag, or cancel it"
 
 
-async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: set[JobRef]) -> StatusAnswer:
+async def ask(
+    client: ArcClient, book: Book, refs: Sequence[JobRef], settled: set[JobRef], before: Mapping[str, str] | None = None
+) -> StatusAnswer:
     """Ask for jobs.
 
     Args:
@@ -49,14 +56,12 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
         book: What is known of its jobs.
         refs: The jobs.
         settled: Those of which all is known.
+        before: The last native state of those that did not wait then.
     """
     answer = StatusAnswer()
-    answer.purged = {(ref.submission, ref.copy_index) for ref in refs if book.is_gone(ref.native)}
     wanted = [ref for ref in refs if ref not in settled and not book.is_gone(ref.native)]
-    if not wanted:
-        return answer
-    await book.read(client, [ref.native for ref in wanted])
-    live = await live_states(client, wanted)
+    live = await _looked(client, book, wanted) if wanted else {}
+    answer.purged = {(ref.submission, ref.copy_index) for ref in refs if book.is_gone(ref.native)}
     within = [native for native, word in live.items() if word == "RUNNING"]
     systems = (await book.site(client)).systems if within else frozenset()
     detail = await _detail(client, systems, within)
@@ -69,7 +74,7 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
         if state_of(word).is_final:
             ended.append(ref)
         else:
-            inner = detail.get(ref.native, "")
+            inner = _told(detail.get(ref.native, ""), (before or {}).get(ref.native, ""))
             answer.queue[ref.native] = _alive(ref, book, word, inner, systems, held=ref.native in waiting)
     told = await each(lambda ref: _ended(client, book, ref, live[ref.native]), ended)
     for ref, (observed, record) in zip(ended, told, strict=True):
@@ -77,6 +82,14 @@ async def ask(client: ArcClient, book: Book, refs: Sequence[JobRef], settled: se
         if record is not None:
             answer.records[ref.submission, ref.copy_index] = record
     return answer
+
+
+async def _looked(client: ArcClient, book: Book, wanted: Sequence[JobRef]) -> dict[str, str]:
+    """The state of each job that is there; of the others, those that somebody has purged are noted."""
+    await book.read(client, [ref.native for ref in wanted])
+    live = await live_states(client, wanted)
+    book.forget(await book.purged(client, [ref for ref in wanted if ref.native not in live]))
+    return live
 
 
 async def _detail(client: ArcClient, systems: Set[str], natives: list[str]) -> dict[str, str]:
@@ -135,6 +148,13 @@ def _alive(ref: JobRef, book: Book, word: str, inner: str, systems: Set[str], *,
     return named._replace(word=word, state=state_of(word), detail=STATES.get(word, (None, ""))[1])
 
 
+def _told(word: str, before: str = "") -> str:
+    """What action=status tells of a job in the batch system; where it tells nothing yet, or no more, what was told."""
+    if word in _AFTER:
+        return "RUNNING"
+    return word if word in _WITHIN else before
+
+
 def _inner(word: str, systems: Set[str]) -> tuple[JobState, str]:
     """What a job in the batch system does there, by what action=status says of it."""
     if word not in _WITHIN:
@@ -150,22 +170,33 @@ async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple
     if label is None or not book.is_of(ref):
         return named, None
     record = await read_record_of(client, label, ref.native)
-    whole = record is not None and record.ended is not None
     # whatever the record says, the server may know that it was ended by an order
     if named.state is not JobState.FAILED:
-        return named, record
+        return await _never_ran(client, ref.native, named, record)
     failed = (await client.diagnose(ref.native, "failed")).strip()
     diag = read_pairs(await client.diagnose(ref.native, "diag"))
     code = diag.get("exitcode", "")
     said = read_failure(failed, int(code) if re.fullmatch(r"\d{1,4}", code) else None)
     if said.cancelled:
-        return named._replace(state=JobState.CANCELLED, detail=failed), record
-    if whole:
-        return named, record
+        return await _never_ran(client, ref.native, named._replace(state=JobState.CANCELLED, detail=failed), record)
+    if record is not None and record.ended is not None:
+        # a payload that ended well is not why the job failed
+        ended_well = not record.exit_code and not record.signal and record.flag != "walltime"
+        return named._replace(reason=said.reason, detail=failed) if ended_well else named, record
     return named._replace(
         reason=said.reason, exit_code=said.exit_code, signal=said.signal, detail=failed, node=diag.get("nodename"),
         started=moment(diag.get("LRMSStartTime")), ended=moment(diag.get("LRMSEndTime")),
     ), record  # fmt: skip
+
+
+async def _never_ran(
+    client: ArcClient, native: str, observed: Observation, record: Record | None
+) -> tuple[Observation, Record | None]:
+    """Of a job that was cancelled before it had begun, remove what was sent: secrets, which A-REX 6.17 leaves there."""
+    if record is None and observed.state is JobState.CANCELLED:
+        with contextlib.suppress(IntercedeError):
+            await client.remove(native, IN)
+    return observed, record
 
 
 async def own_states(client: ArcClient, book: Book) -> tuple[list[str], list[str]]:
@@ -175,7 +206,7 @@ async def own_states(client: ArcClient, book: Book) -> tuple[list[str], list[str
     systems = (await book.site(client)).systems if within else frozenset()
     detail = await _detail(client, systems, within)
     states = {
-        native: _inner(detail.get(native, ""), systems)[0] if word == "RUNNING" else state_of(word)
+        native: _inner(_told(detail.get(native, "")), systems)[0] if word == "RUNNING" else state_of(word)
         for native, word in live.items()
     }
     waiting = [native for native, state in states.items() if state in {JobState.QUEUED, JobState.HELD}]

@@ -8,6 +8,7 @@ of two jobs that were made for one copy, one is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
@@ -25,16 +26,12 @@ from intercede.elements.submitting import copies_of, new_tag
 from intercede.errors import (
     AuthenticationFailed,
     ConnectFailed,
-    ConnectionLost,
     CredentialError,
     IntercedeError,
-    ParseError,
     QueueFull,
-    SchedulerUnavailable,
     SubmissionRejected,
     SubmissionUnknown,
     TagConflict,
-    TransportError,
     UnsupportedError,
 )
 from intercede.model import JobRef, Resources, check_tag
@@ -197,6 +194,8 @@ async def submit(
         client: The CE.
     """
     first, resources = order.labels[0], order.plan.resources
+    # one that does not speak with us has created nothing: the caller learns why
+    await client.version()
     checked = await check_site(
         client, book, resources.model_copy(update={"queue": first.queue}), settings.best_effort | resources.best_effort
     )
@@ -223,20 +222,28 @@ class _Sending:
         self._width = width
         self._known = known
         self._refused: dict[int, IntercedeError] = {}
-        self._unknown: IntercedeError | None = None
+        self._unknown: IntercedeError | OSError | None = None
 
     async def all(self) -> Submission:
-        there = self._known.natives.keys() | self._known.purged.keys()
+        known = self._known
+        there, first = known.natives.keys() | known.purged.keys(), min(known.natives, default=None)
         absent = [label.copy for label in self._order.labels if label.copy not in there]
-        if self._known.spare:
-            await self._client.kill(self._known.spare)
-        await self._upload(sorted(self._known.waiting))
+        if known.spare:
+            await self._client.kill(known.spare)
+        await self._upload(sorted(known.waiting))
         size = min(_MOST, max(_LEAST, -(-len(absent) // self._width)))
         await each(self._part, [absent[at : at + size] for at in range(0, len(absent), size)], self._width)
+        if known.purged and known.anchor[0] != first:
+            # where it is now, it is found all the same, with more requests
+            with contextlib.suppress(IntercedeError):
+                await self._book.write_purged(self._client, known)
         return self._result()
 
     async def _part(self, copies: list[int]) -> None:
-        """Create some jobs in one request, and give them their files."""
+        """Create some jobs in one request, and give them their files.
+
+        Nothing is raised, here and in `_upload`: other jobs are on their way, and the caller must learn of all of them.
+        """
         plan = self._order.plan
         document = write_adl([
             activity(self._order.labels[copy], plan.resources, runtimes=plan.runtimes, fetched=plan.fetched,
@@ -250,7 +257,7 @@ class _Sending:
         except (ConnectFailed, AuthenticationFailed, CredentialError) as error:
             self._refused.update(dict.fromkeys(copies, error))
             return
-        except (ConnectionLost, ParseError, SchedulerUnavailable) as error:
+        except IntercedeError as error:
             self._unknown = error
             return
         for copy, answer in zip(copies, answers, strict=True):
@@ -280,10 +287,10 @@ class _Sending:
         async def one(copy: int) -> None:
             native = self._known.natives[copy]
             for last in (False, True):
-                data = ahead.pop(copy, None) or packed(self._order.sandbox(copy))
                 try:
+                    data = ahead.pop(copy, None) or packed(self._order.sandbox(copy))
                     await self._client.write(native, IN, data)
-                except (TransportError, SchedulerUnavailable) as error:
+                except (IntercedeError, OSError) as error:  # an input may be gone by now
                     if last:
                         self._unknown = error
                     continue
