@@ -11,10 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intercede.htcondor_ce.description import LABEL, Label, constraint_of, describe, item, program_head, read_label
+from intercede.htcondor_ce.description import (
+    LABEL,
+    Label,
+    constraint_of,
+    describe,
+    item,
+    pieces,
+    program_head,
+    read_label,
+)
 from intercede.model import JobRef, Resources
+from tests.unit.stand_ins import levels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from intercede.htcondor_ce.protocol import Ad
@@ -57,10 +68,46 @@ def test_jobs_are_meant_by_number_and_by_what_is_written_down_with_them() -> Non
     refs = [JobRef("ce01", tag, copy, f"{cluster}.{copy}") for tag, cluster, copy in
             (("a", 7, 0), ("a", 7, 1), ("a", 7, 3), ("b", 8, 2))]  # fmt: skip
     assert constraint_of(refs) == (
-        '(ClusterId == 7 && IntercedeTag == "a" && IntercedeResource == "ce01" && '
-        "((ProcId >= 0 && ProcId <= 1) || (ProcId >= 3 && ProcId <= 3))) || "
-        '(ClusterId == 8 && IntercedeTag == "b" && IntercedeResource == "ce01" && ((ProcId >= 2 && ProcId <= 2)))'
+        '(ClusterId < 8 ? (ClusterId == 7 && (IntercedeTag == "a" && IntercedeResource == "ce01" && '
+        "(ProcId < 3 ? (ProcId >= 0 && ProcId <= 1) : (ProcId == 3)))) : "
+        '(ClusterId == 8 && (IntercedeTag == "b" && IntercedeResource == "ce01" && (ProcId == 2))))'
     )
+
+
+def of_one(copy: int) -> JobRef:
+    return JobRef("ce01", "a", copy, f"7.{copy}")
+
+
+def of_many(number: int) -> JobRef:
+    return JobRef("ce01", f"t{number}", 0, f"{number + 1}.0")
+
+
+@pytest.mark.parametrize("made", [of_one, of_many])
+@pytest.mark.parametrize("count", [1, 2, 5, 400, 3000])
+def test_any_number_of_scattered_jobs_is_found_and_no_other(made: Callable[[int], JobRef], count: int) -> None:
+    refs = [made(2 * number) for number in range(count)]
+    constraint = constraint_of(reversed(refs))
+    assert levels(constraint) < 50
+    classad = pytest.importorskip("classad2")
+    expression = classad.ExprTree(constraint)
+    known = (*refs[:3], *refs[-3:], refs[count // 2])
+    for ref in (*known, *(made(2 * number + 1) for number in (0, 1, count // 2, count - 1))):
+        cluster, _, proc = ref.native.partition(".")
+        job = {"ClusterId": int(cluster), "ProcId": int(proc), "IntercedeTag": ref.submission}
+        said = expression.eval(classad.ClassAd({**job, "IntercedeResource": "ce01"}))
+        assert (ref, said) == (ref, ref in known)
+        assert expression.eval(classad.ClassAd({**job, "IntercedeResource": "other"})) is False
+
+
+def test_what_a_history_is_asked_is_a_word_of_a_command() -> None:
+    refs = [of_one(2 * number) for number in range(10000)]
+    parts = pieces(refs)
+    assert [ref for part in parts for ref in part] == refs
+    assert 2 <= len(parts) <= 16
+    assert max(len(constraint_of(part)) for part in parts) < 100_000
+    # copies that follow one another are few words, and so are scattered ones of a usual submission
+    for some in (refs[:1000], [of_one(number) for number in range(20000)]):
+        assert pieces(some) == [some]
 
 
 def test_resources_are_told_in_the_words_of_a_ce_and_of_a_pool() -> None:

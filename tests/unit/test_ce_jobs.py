@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from intercede.htcondor_ce.protocol import Ad
 
 QUEUED = 1795617349
-VALUES = st.none() | st.integers(-1, 2**33) | st.text() | st.booleans() | st.floats()
+VALUES = (
+    st.none()
+    | st.integers(-1, 2**33)
+    | st.sampled_from([-(2**62), 10**11, 10**15, 2**62])
+    | st.text()
+    | st.booleans()
+    | st.floats()
+)
 
 
 def ad(status: int, **more: str | int | bool) -> Ad:
@@ -27,6 +34,11 @@ def test_a_job_that_waits_has_not_started() -> None:
     seen = observe(ad(1, LastRemoteHost="slot1_1@n1", JobCurrentStartDate=QUEUED + 5))
     assert (seen.state, seen.node, seen.started) == (JobState.QUEUED, None, None)
     assert seen.submitted == datetime.fromtimestamp(QUEUED, UTC)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 10**11, 10**15, 2**62])
+def test_a_time_that_is_none(seconds: int) -> None:
+    assert observe(ad(1, QDate=seconds)).submitted is None
 
 
 def test_a_job_that_runs_is_somewhere() -> None:

@@ -27,7 +27,7 @@ from intercede.model import JobDescription, JobRef, Resources
 from intercede.schedulers.htcondor import AGAIN, LATE, HTCondor
 from intercede.settings import ResourceSettings
 from intercede.steps import Completed, replay
-from tests.unit.stand_ins import SHELL, TRANSCRIPTS, Shell, calls, part, said, shell_with
+from tests.unit.stand_ins import SHELL, TRANSCRIPTS, Shell, calls, levels, part, said, shell_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,13 +101,23 @@ def test_history_is_asked_for_so_many_jobs_and_no_more(shell: Shell, tmp_path: P
     wanted = "a 0-3 7.0 absent\na 4 7.4 absent\na 9 7.9 absent\nb 2 8.2 ended\n"
     done = shell("ic_history", wanted, condor_history="history_nothing")
     assert (done.returncode, done.stdout) == (0, "")
-    terms = "(ClusterId == 7 && ProcId >= 0 && ProcId <= 4) || (ClusterId == 7 && ProcId >= 9 && ProcId <= 9) || "
-    terms += "(ClusterId == 8 && ProcId >= 2 && ProcId <= 2)"
+    terms = "(((ClusterId == 7 && ProcId >= 0 && ProcId <= 4) || (ClusterId == 7 && ProcId >= 9 && ProcId <= 9)) || "
+    terms += "(ClusterId == 8 && ProcId >= 2 && ProcId <= 2))"
     assert f"<-constraint><{terms}><-match><7><-af>" in calls(tmp_path)[0]
     # a word may not be longer than 128 KiB
-    wanted = "".join(f"a {index} 7.{index} absent\n" for index in range(0, 20000, 2))
+    wanted = "".join(f"a {index} {7 + index % 4}.{index} absent\n" for index in range(0, 20000, 2))
     assert shell("ic_history", wanted, condor_history="history_nothing").returncode == 0
-    assert "<-constraint><ClusterId == 7><-match><1000000000><-af>" in calls(tmp_path)[1]
+    assert "<-constraint><member(ClusterId, {7, 9})><-match><1000000000><-af>" in calls(tmp_path)[1]
+
+
+@pytest.mark.parametrize("native", ["7.{}", "{}.0"])
+def test_history_of_many_that_are_scattered(shell: Shell, tmp_path: Path, native: str) -> None:
+    """`a || b || c` of more than 395 terms is true of no job (25.14.1), without a word."""
+    wanted = "".join(f"a {index} {native.format(index)} absent\n" for index in range(1, 2000, 2))
+    assert shell("ic_history", wanted, condor_history="history_nothing").returncode == 0
+    asked = calls(tmp_path)[0].split("><")[2]
+    assert (asked.count("ClusterId =="), len(asked) < 128 * 1024) == (1000, True)
+    assert levels(asked) < 50
 
 
 def test_daemon_that_does_not_answer(shell: Shell, where: Path) -> None:
@@ -123,7 +133,7 @@ def test_daemon_that_does_not_answer(shell: Shell, where: Path) -> None:
 def test_cancel_and_release_reach_jobs_of_that_name_alone(shell: Shell, tmp_path: Path) -> None:
     done = shell("ic_cancel ic-rec rec 0,2-3 7 0,2-3", condor_q="names", condor_rm="rm")
     assert (done.returncode, done.stdout) == (0, "marked\n")
-    procs = "(ProcId >= 0 && ProcId <= 0 || ProcId >= 2 && ProcId <= 3)"
+    procs = "((ProcId >= 0 && ProcId <= 0) || (ProcId >= 2 && ProcId <= 3))"
     assert calls(tmp_path)[-1] == f'<condor_rm><-constraint><IntercedeName == "ic-rec" && ClusterId == 7 && {procs}>'
     done = shell("ic_release ic-rec 7 0", condor_q="names", condor_release="rm")
     assert done.returncode == 0
@@ -145,6 +155,7 @@ def test_cancel_of_every_other_of_many(shell: Shell, tmp_path: Path) -> None:
         for order in orders
     )
     assert all(order.endswith(")>") for order in orders)
+    assert max(levels(order) for order in orders) < 50
 
 
 def test_of_a_submission_the_numbers_alone_are_kept(tmp_path: Path) -> None:
@@ -200,7 +211,8 @@ def test_identifiers(where: Path) -> None:
     refs = [ref._replace(copy_index=index, native=f"12.{index}") for index in (0, 1, 2, 5)]
     assert HT.order_words(refs) == ("12", "0-2,5")
     assert HT.queue_words(["12.0", "12.1", "13.0"]) == ("12", "13")
-    assert HT.queue_words(f"{index}.0" for index in range(501)) == ("-",)
+    assert len(HT.queue_words(f"{index}.0" for index in range(300))) == 300
+    assert HT.queue_words(f"{index}.0" for index in range(301)) == ("-",)
 
 
 def lines(**fields: object) -> list[str]:

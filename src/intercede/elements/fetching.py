@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["enter", "fetch", "receive"]
 
+_SIZE = re.compile(r"\d{1,18}", re.ASCII)
 _HEAD_LIMIT = 256 * 1024 * 1024
 _TAR_FAILED = 2  # GNU tar: 1, a file changed meanwhile; 2, one could not be read. More: it was not tar's own end.
 
@@ -122,7 +124,7 @@ def enter(line: str, jobs: dict[tuple[str, str], Gathering]) -> None:
     size, _, name = rest.partition(" ")
     parts = name.replace("\x01", "\n").split("/", 4)
     job = jobs.get((parts[1], parts[3])) if len(parts) == 5 else None
-    if job is not None and size.isdigit():
+    if job is not None and _SIZE.fullmatch(size):
         job.listed.append(Listed(kind, int(size), parts[4]))
 
 

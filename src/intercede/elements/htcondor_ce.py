@@ -12,7 +12,7 @@ from intercede.answers import Capacity, Counters, LogChunk, Outcome, QueueInfo, 
 from intercede.elements import htcondor_ce_orders, htcondor_ce_submitting
 from intercede.elements.following import Desk, Watchers
 from intercede.elements.htcondor_ce_access import Access
-from intercede.elements.htcondor_ce_book import Book
+from intercede.elements.htcondor_ce_book import Book, past
 from intercede.elements.htcondor_ce_files import Shelf, fetch
 from intercede.elements.logs import check_name, follow, there
 from intercede.elements.reading import Reading
@@ -21,7 +21,7 @@ from intercede.elements.verdict import Memory, settled
 from intercede.errors import CommandError, IntercedeError, InvalidReference, NotFound
 from intercede.htcondor_ce.description import constraint_of, native_of
 from intercede.htcondor_ce.jobs import ATTRIBUTES, observe, observe_past
-from intercede.htcondor_ce.protocol import History, Query
+from intercede.htcondor_ce.protocol import Query
 from intercede.model import check_tag
 from intercede.workarea.operations import StatusAnswer
 
@@ -149,7 +149,8 @@ class CondorCEElement:
         Raises:
             NotFound: Nothing of that tag is kept.
         """
-        return await htcondor_ce_submitting.abandon(self._access, await self._known(tag, settled=True))
+        known = await self._known(tag, settled=True)
+        return await htcondor_ce_submitting.abandon(self._access, self._book, known)
 
     async def list(self, since: datetime | None = None) -> Sequence[SubmissionInfo]:
         """Give own submissions, the oldest first; what has left the queue is listed as long as tombstones stay."""
@@ -311,11 +312,11 @@ class CondorCEElement:
         ]
         if absent:
             try:
-                past = await self._access.ask(History(constraint_of(absent), _SEEN, len(absent)))
+                gone = await past(self._access, absent, _SEEN)
             except CommandError as error:
                 answer.history_answers, answer.complaint = False, f"history: {error}"
             else:
-                for ad in past:
+                for ad in gone:
                     answer.history[native_of(ad)] = observe_past(ad)
         found = Reading(answer, SOURCES, self.settings, now).statuses(refs, self._memory)
         while len(self._memory) > _REMEMBERED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -109,8 +110,10 @@ class Access:
             await each.aclose()
 
     async def _ask(self, credential: Credential | None, request: Request[T], time_limit: float | None) -> T:
-        schedd = await self._schedd(credential)
+        schedd = self._schedds[credential] = self._schedds.pop(credential, None) or self._new()
         try:
+            while len(self._schedds) > _IDENTITIES:
+                await asyncio.shield(self._schedds.pop(next(iter(self._schedds))).aclose())
             return await schedd.ask(request, credential, time_limit or self._settings.limits.command_time)
         except AuthenticationFailed:
             # whatever comes next asks for another one
@@ -120,15 +123,10 @@ class Access:
             if isinstance(request, Query | Identify):
                 raise SchedulerUnavailable(error.asked, error.answer, "Try again later.") from error
             raise
-
-    async def _schedd(self, credential: Credential | None) -> RemoteSchedd:
-        schedd = self._schedds.pop(credential, None)
-        if schedd is None:
-            schedd = self._new()
-        self._schedds[credential] = schedd
-        while len(self._schedds) > _IDENTITIES:
-            await self._schedds.pop(next(iter(self._schedds))).aclose()
-        return schedd
+        finally:
+            # it had to go meanwhile, and what it has started since then nobody else would end
+            if self._schedds.get(credential) is not schedd:
+                await asyncio.shield(schedd.aclose())
 
     def _new(self) -> RemoteSchedd:
         where = self.endpoint

@@ -10,20 +10,29 @@ from typing import TYPE_CHECKING
 
 from intercede.answers import Submission, SubmissionInfo
 from intercede.errors import NotFound, SubmissionUnknown
-from intercede.htcondor_ce.description import ABANDONED, ANEW, LABEL, named, native_of, read_label
+from intercede.htcondor_ce.description import (
+    ABANDONED,
+    ANEW,
+    LABEL,
+    constraint_of,
+    named,
+    native_of,
+    pieces,
+    read_label,
+)
 from intercede.htcondor_ce.jobs import UNSENT, is_arriving, waits_for_files
 from intercede.htcondor_ce.protocol import History, Query
 from intercede.model import JobRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from intercede.elements.htcondor_ce_access import Access
     from intercede.errors import IntercedeError
     from intercede.htcondor_ce.description import Label
     from intercede.htcondor_ce.protocol import Ad
 
-__all__ = ["Book", "Known"]
+__all__ = ["Book", "Known", "past"]
 
 _ALL = (*LABEL, "JobStatus", "HoldReasonCode", "RemoveReason", "StageInStart", "QDate", "ServerTime")
 _MOMENT = 0.5
@@ -58,10 +67,12 @@ class Known:
         return any(is_arriving(ad) for ad in self.queue.values())
 
     @property
-    def is_void(self) -> bool:
-        """Whether all of it was removed before its files had come, so that none of it ever ran."""
-        removed = [ad for ad in self.past.values() if ad["JobStatus"] == 3]
-        return len(removed) == self.label.copies and all(_was_removed(ad, UNSENT, ANEW) for ad in removed)
+    def never_ran(self) -> bool:
+        """Whether all of it waits for files that never came, or was removed while it did: they leave one by one."""
+        known = (self.past | self.queue).values()
+        return len(known) == self.label.copies and all(
+            waits_for_files(ad) or _was_removed(ad, UNSENT, ANEW) for ad in known
+        )
 
     def submission(self, abandoned: Iterable[int] = ()) -> Submission:
         """What came of it, copy by copy."""
@@ -90,6 +101,14 @@ class Known:
 
 def _was_removed(ad: Ad, *reasons: str) -> bool:
     return ad["JobStatus"] == 3 and str(ad["RemoveReason"]).startswith(reasons)
+
+
+async def past(access: Access, refs: Sequence[JobRef], attributes: tuple[str, ...]) -> list[Ad]:
+    """What the history knows of jobs: one request, or more if there are thousands that are scattered."""
+    found: list[Ad] = []
+    for some in pieces(refs):
+        found += await access.ask(History(constraint_of(some), attributes, len(some)))
+    return found
 
 
 class Book:

@@ -14,10 +14,10 @@ from intercede.elements.unpack import Gathering
 from intercede.errors import CommandError, IntercedeError, LimitExceeded, NotFound, ParseError, StorageError
 from intercede.htcondor_ce import private
 from intercede.htcondor_ce.description import LABEL, back_of, constraint_of, native_of, read_label
-from intercede.htcondor_ce.protocol import Query, Retrieve
+from intercede.htcondor_ce.protocol import GONE, Query, Retrieve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -29,6 +29,8 @@ __all__ = ["Shelf", "fetch"]
 
 _PIECE = 256 * 1024
 _LIST = 64 * 1024 * 1024
+_LINE = 64 * 1024
+_MOST = 500_000
 _ENDED = 4
 
 
@@ -62,12 +64,13 @@ async def _retrieved(
     try:
         # one for each cluster: each has to be told the schedd once
         places = {ref: directory / ref.native.partition(".")[0] for ref in jobs}
-        await asyncio.to_thread(lambda: [each.mkdir(mode=0o700) for each in set(places.values())])
+        await asyncio.to_thread(_make, set(places.values()))
         asked = Retrieve({ref.native: str(places[ref]) for ref in jobs})
         refused = await access.ask(asked, WRITE, settings.limits.output_time)
         for ref, job in jobs.items():
             if ref.native in refused:
-                found[ref] = NotFound(f"output of {ref}", refused[ref.native])
+                kind = NotFound if refused[ref.native] == GONE else CommandError
+                found[ref] = kind(f"output of {ref}", refused[ref.native])
                 continue
             try:
                 found[ref] = await _unpacked(job, places[ref] / back_of(ref.copy_index), settings, access)
@@ -80,6 +83,14 @@ async def _retrieved(
     return found
 
 
+def _make(directories: Iterable[Path]) -> None:
+    try:
+        for each in directories:
+            each.mkdir(mode=0o700)
+    except OSError as error:
+        raise StorageError("making a directory for output", error.strerror or str(error)) from error
+
+
 async def _unpacked(
     job: Gathering, path: Path, settings: ResourceSettings, access: Access
 ) -> JobOutput | IntercedeError:
@@ -87,13 +98,12 @@ async def _unpacked(
     file = await asyncio.to_thread(_opened, path, job.ref)
     try:
         access.counters.bytes_received += os.fstat(file.fileno()).st_size
-        for line in await asyncio.to_thread(_listed, file, job.ref):
-            enter(line, {key: job})
-        job.bound(limits.output_bytes, limits.output_files)
+        await asyncio.to_thread(_list, file, job, max(_MOST, limits.output_files))
+        await asyncio.to_thread(job.bound, limits.output_bytes, limits.output_files)
         await receive(b"", _pieces(file), {key: job}, limits.output_bytes)
     finally:
         file.close()
-    return job.output(f"{limits.output_bytes} bytes or {limits.output_files} files")
+    return await asyncio.to_thread(job.output, f"{limits.output_bytes} bytes or {limits.output_files} files")
 
 
 def _opened(path: Path, ref: JobRef) -> IO[bytes]:
@@ -111,12 +121,18 @@ def _opened(path: Path, ref: JobRef) -> IO[bytes]:
     raise CommandError(f"output of {ref}", "it ended before it had packed what it left")
 
 
-def _listed(file: IO[bytes], ref: JobRef) -> list[str]:
+def _list(file: IO[bytes], job: Gathering, most: int) -> None:
+    """Enter what a job has left, as the file says before its archive begins."""
+    asked, jobs = f"output of {job.ref}", {(job.ref.submission, str(job.ref.copy_index)): job}
     head = file.readline(32)
     size = int(head) if head.strip().isdigit() else -1
     if not 0 <= size <= _LIST:
-        raise ParseError(f"output of {ref}", "what came back has no list of files", text=repr(head))
-    return file.read(size).decode("utf-8", "surrogateescape").split("\n")
+        raise ParseError(asked, "what came back has no list of files", text=repr(head))
+    while size and (line := file.readline(min(size, _LINE))):
+        size -= len(line)
+        if len(line) == _LINE or len(job.listed) == most:
+            raise ParseError(asked, f"its list has a longer name than {_LINE} bytes, or more files than {most}")
+        enter(line.decode("utf-8", "surrogateescape").removesuffix("\n"), jobs)
 
 
 async def _pieces(file: IO[bytes]) -> AsyncGenerator[bytes]:
@@ -183,10 +199,13 @@ class Shelf:
             await asyncio.to_thread(private.remove, directory)
 
     def _piece(self, path: Path, offset: int) -> LogChunk:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            begin = max(0, size + offset) if offset < 0 else offset
-            file.seek(begin)
-            data = file.read(self._settings.limits.log_bytes)
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                begin = max(0, size + offset) if offset < 0 else offset
+                file.seek(begin)
+                data = file.read(self._settings.limits.log_bytes)
+        except OSError as error:
+            raise StorageError(f"reading {path}", error.strerror or str(error)) from error
         at = begin + len(data)
         return LogChunk(data, begin, at, ended=at >= size)

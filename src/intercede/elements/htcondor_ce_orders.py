@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, Outcome
 from intercede.elements.htcondor_ce_access import WRITE
+from intercede.elements.htcondor_ce_book import past
 from intercede.elements.orders import check_names
 from intercede.errors import CommandError, NotFound
 from intercede.htcondor_ce.description import constraint_of, native_of
-from intercede.htcondor_ce.protocol import Act, Edit, History, Query
+from intercede.htcondor_ce.protocol import Act, Edit, Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,8 +84,7 @@ async def _purged(access: Access, refs: list[JobRef]) -> Answers:
     ads = {native_of(ad): ad for ad in await access.ask(Query(which, _WHICH))}
     lacking = [ref for ref in refs if ref.native not in ads]
     if lacking:
-        past = await access.ask(History(constraint_of(lacking), _WHICH, len(lacking)))
-        ads |= {native_of(ad): ad for ad in past}
+        ads |= {native_of(ad): ad for ad in await past(access, lacking, _WHICH)}
     fresh = [ref for ref in refs if ref.native in ads and ads[ref.native]["IntercedePurged"] is not True]
     if kept := [ref for ref in fresh if ads[ref.native]["JobStatus"] == 4 and ref not in lacking]:
         ended = f"({constraint_of(kept)}) && JobStatus == 4"

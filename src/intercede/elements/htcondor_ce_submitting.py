@@ -132,7 +132,9 @@ async def submit(access: Access, book: Book, order: Order, settings: ResourceSet
         if (known.label.digest, known.label.copies) != (label.digest, label.copies):
             said = "it was used here for another description or other copies"
             raise TagConflict(f"tag {label.tag}", said, "Choose another tag; nothing was queued.")
-        if not known.is_void and not await _taken_back(access, known, ANEW):
+        if known.never_ran and known.waiting:
+            known = await _anew(access, book, known)
+        if known is not None and (known.waiting or not known.never_ran):
             return known.submission()
     done = await _sent(access, order, settings)
     results = tuple(JobRef(label.resource, label.tag, copy, f"{done.cluster}.{copy}") for copy in range(done.count))
@@ -142,20 +144,33 @@ async def submit(access: Access, book: Book, order: Order, settings: ResourceSet
     return Submission(label.tag, order.keys, results)
 
 
-async def abandon(access: Access, known: Known) -> Submission:
+async def abandon(access: Access, book: Book, known: Known) -> Submission:
     """Remove the jobs of a submission whose files never came; see `CondorCEElement.abandon`."""
     waiting = known.waiting
-    gone = await _taken_back(access, known, ABANDONED)
-    return known.submission(waiting if gone else ())
+    if not waiting:
+        return known.submission()
+    after = await _removed(access, book, known, ABANDONED)
+    return known.submission(waiting) if after is None else after.submission()
 
 
-async def _taken_back(access: Access, known: Known, reason: str) -> bool:
-    """Remove jobs that wait for files which never came; whether all of a submission were, so that none can ever run."""
-    if not known.waiting:
-        return False
+async def _anew(access: Access, book: Book, known: Known) -> Known | None:
+    """Remove jobs that wait for files which never came, so that they can be sent anew; gives what there is then.
+
+    Raises:
+        SubmissionUnknown: Whether they were removed is not known.
+    """
+    try:
+        return await _removed(access, book, known, ANEW)
+    except (ConnectionLost, ParseError) as error:
+        said = f"its jobs wait for their files; whether they were removed is not known: {error}"
+        raise SubmissionUnknown(known.label.tag, said, "Submit again with the same tag.") from error
+
+
+async def _removed(access: Access, book: Book, known: Known, reason: str) -> Known | None:
+    # how many it says that it removed is not what counts: an answer may be lost, and asked for again
     which = f"ClusterId == {known.cluster} && JobStatus == 5 && HoldReasonCode == 16"
-    removed = await access.ask(Act("Remove", which, reason), WRITE)
-    return removed == known.label.copies
+    await access.ask(Act("Remove", which, reason), WRITE)
+    return await book.settled(known.label.tag)
 
 
 async def _sent(access: Access, order: Order, settings: ResourceSettings) -> Submitted:

@@ -31,6 +31,9 @@ __all__ = ["Feed", "Gathering", "Listed", "unpack"]
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_THE_WAY = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG}
 _LONGEST_NAME = 64 * 1024
+_ENDS = 16
+# What tarfile makes of headers that nobody writes
+_CONFUSED = (ValueError, ArithmeticError, LookupError, RecursionError)
 _NAMES = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 _KINDS = {"p": "a pipe", "s": "a socket", "b": "a device", "c": "a device", "l": "a link that leads nowhere allowed"}
@@ -145,6 +148,11 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(f"a name of {self.size} bytes")
         return super()._proc_member(source)  # ty: ignore[missing-attribute]
 
+    def _proc_sparse(self, *_: object) -> None:
+        raise tarfile.ReadError("a sparse file, whose map of holes would be read into memory as a whole")
+
+    _proc_gnusparse_10 = _proc_sparse
+
     @classmethod
     def _plain(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self | None:
         # A plain file with a short name: what tarfile reads besides takes longer than writing a small file
@@ -166,6 +174,7 @@ class Feed:
         self._pieces: queue.Queue[bytes | None] = queue.Queue(32)
         self._rest = memoryview(b"")
         self._stopped = False
+        self._empty = 0
 
     def put(self, piece: bytes | None) -> None:
         """Hand over a piece, None for the end; waits while too many are waiting."""
@@ -202,6 +211,10 @@ class Feed:
             self._rest = self._rest[len(taken) :]
             wanted -= len(taken)
             found.append(taken)
+        # tarfile passes over a member of any size by reading it
+        self._empty += wanted > 0 and not found
+        if self._empty > _ENDS:
+            raise tarfile.ReadError("unexpected end of data")
         return b"".join(found)
 
     def _next(self) -> bytes | None:
@@ -263,6 +276,7 @@ def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) ->
 
     Raises:
         StorageError: The local disk cannot be written.
+        tarfile.TarError: It is no such stream.
     """
     directories = _Directories()
     try:
@@ -281,6 +295,8 @@ def unpack(feed: Feed, jobs: Mapping[tuple[str, str], Gathering], limit: int) ->
     except tarfile.ReadError as error:
         if "empty file" not in str(error):
             raise
+    except _CONFUSED as error:
+        raise tarfile.ReadError(f"{type(error).__name__}: {error}"[:200]) from error
     except OSError as error:
         if isinstance(error, InterruptedError):
             raise
@@ -314,6 +330,8 @@ def _member(
     log = parts[0] != "work"
     inner = parts if log else parts[1:]
     name = "/".join(inner)
+    if member.size < 0:
+        raise tarfile.ReadError(f"a file of {member.size} bytes")
     if log and name not in {"stdout", "stderr"}:
         return
     if not inner:

@@ -17,6 +17,7 @@ from intercede.errors import (
     ConnectionLost,
     ParseError,
     SchedulerUnavailable,
+    StorageError,
 )
 from intercede.htcondor_ce import private
 from intercede.htcondor_ce.credential import configuration, write_credential
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteSchedd"]
 
 T = TypeVar("T")
+_LONGEST_ANSWER = 256 * 1024 * 1024
 WORKER = ("-P", "-m", "intercede.htcondor_ce.worker")
 
 
@@ -48,6 +50,7 @@ class _Worker:
 
         Raises:
             EOFError: The process has ended.
+            ParseError: Its answer is too long.
         """
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None  # noqa: S101 - both are pipes
@@ -56,8 +59,10 @@ class _Worker:
         with contextlib.suppress(ConnectionError):
             stdin.write(frame(request))
             await stdin.drain()
-        head = await stdout.readexactly(HEAD)
-        return decode_answer(await stdout.readexactly(length_of(head)))
+        length = length_of(await stdout.readexactly(HEAD))
+        if length > _LONGEST_ANSWER:
+            raise ParseError(type(request).__name__, f"an answer of {length} bytes")
+        return decode_answer(await stdout.readexactly(length))
 
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -115,6 +120,7 @@ class RemoteSchedd:
             AuthenticationFailed: The daemon does not take the credential, or it does not allow this; nothing was done.
             ConnectFailed: No daemon answers there; nothing was done.
             SchedulerUnavailable: The daemon is there, and too busy to answer; nothing was done.
+            StorageError: This machine lacks room, files or processes for a worker; nothing was done.
             CommandError: The daemon refused, in its own words.
             ConnectionLost: There was no answer, or none that tells: it may have been done.
             ConfigurationError: The bindings are not installed.
@@ -157,8 +163,10 @@ class RemoteSchedd:
             directory = private.make()
             try:
                 process = await self._start(directory, credential)
-            except BaseException:
+            except BaseException as error:
                 private.remove(directory)
+                if isinstance(error, OSError):
+                    raise StorageError(f"starting a worker for {self.address}", error.strerror or str(error)) from error
                 raise
             self._worker, self._credential = _Worker(directory, process), credential
             self.counters.connections += 1

@@ -10,6 +10,8 @@ from intercede.credentials import BearerToken, CondorToken, X509Proxy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from intercede.credentials import Credential
 
 __all__ = ["configuration", "write_credential"]
@@ -39,12 +41,12 @@ def write_credential(directory: Path, credential: Credential | None) -> dict[str
         "SEC_CLIENT_AUTHENTICATION_METHODS": "SCITOKENS",
     }
     if isinstance(credential, CondorToken):
-        _write(directory / "tokens" / "token", credential.token.get_secret_value())
+        _write(directory / "tokens" / "token", _encoded(credential.token))
         settings |= {"SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS"}
     elif isinstance(credential, BearerToken):
-        _write(directory / "scitoken", credential.token.get_secret_value())
+        _write(directory / "scitoken", _encoded(credential.token))
     elif isinstance(credential, X509Proxy):
-        path = _write(directory / "proxy", credential.pem.get_secret_value().decode())
+        path = _write(directory / "proxy", credential.pem.get_secret_value())
         settings |= {"SEC_CLIENT_AUTHENTICATION_METHODS": "SSL"}
         settings |= {"AUTH_SSL_CLIENT_CERTFILE": path, "AUTH_SSL_CLIENT_KEYFILE": path}
     elif credential is not None:
@@ -52,9 +54,14 @@ def write_credential(directory: Path, credential: Credential | None) -> dict[str
     return settings
 
 
-def _write(path: Path, text: str) -> str:
+def _encoded(token: SecretStr) -> bytes:
+    # the exception of a character that cannot be encoded would have all of them
+    return token.get_secret_value().encode(errors="replace")
+
+
+def _write(path: Path, secret: bytes) -> str:
     path.touch(mode=0o600)
-    path.write_text(text.strip() + "\n")
+    path.write_bytes(secret.strip() + b"\n")
     return str(path)
 
 
@@ -73,8 +80,14 @@ def configuration(directory: Path, ca_file: str, ca_directory: str) -> dict[str,
         # the bindings bring an OpenSSL of their own, which knows no CA of the system
         "AUTH_SSL_CLIENT_CAFILE": ca_file,
         "AUTH_SSL_CLIENT_CADIR": ca_directory or f"{directory}/none",
+        # else any CA of the system might vouch for a daemon as well
+        "AUTH_SSL_CLIENT_USE_DEFAULT_CAS": "False",
         # else who is not let in may still read, as nobody
         "SEC_CLIENT_AUTHENTICATION": "REQUIRED",
+        "SEC_CLIENT_ENCRYPTION": "REQUIRED",
+        "SEC_CLIENT_INTEGRITY": "REQUIRED",
+        # a schedd decides what is fetched: it is to start no program of ours for it
+        "ENABLE_URL_TRANSFERS": "False",
         "TOOL_DEBUG": "D_ALWAYS",
         "LOG": str(directory),
     }

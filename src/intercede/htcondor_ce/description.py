@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABANDONED", "ANEW", "JOB_SHELL", "LABEL", "Label", "back_of", "constraint_of", "describe", "item", "named",
-    "native_of", "program_head", "read_label",
+    "native_of", "pieces", "program_head", "read_label",
 ]  # fmt: skip
 
 ABANDONED = "intercede: abandoned before its files came"
 ANEW = "intercede: its files never came, and it is sent anew"
 _GRACE = 60  # seconds after the walltime, when the job's own script has ended it and what it leaves is brought back
 _TOLD = 30  # seconds between SIGTERM and SIGKILL
+_WORD = 60_000  # bytes; 25.14.1 refuses a history query of more than about 100 KB, in its own more spacious writing
 JOB_SHELL = (
     fragment("intercede.workarea", "outputs")
     + fragment("intercede.workarea", "bounded")
@@ -103,17 +104,45 @@ def native_of(ad: Ad) -> str:
 
 
 def constraint_of(refs: Iterable[JobRef]) -> str:
-    """An expression that is true of these jobs, if they are what the references say."""
-    jobs: dict[tuple[str, str, str], list[int]] = {}
+    """An expression that is true of these jobs, if they are what the references say; there must be some."""
+    jobs: dict[int, dict[tuple[str, str], list[int]]] = {}
     for ref in refs:
         cluster, _, number = ref.native.partition(".")
-        jobs.setdefault((cluster, ref.submission, ref.resource), []).append(int(number))
+        jobs.setdefault(int(cluster), {}).setdefault((ref.submission, ref.resource), []).append(int(number))
     terms = []
-    for (cluster, tag, resource), numbers in jobs.items():
-        which = " || ".join(f"(ProcId >= {a} && ProcId <= {b})" for a, b in _ranges(numbers))
-        label = f"IntercedeTag == {named(tag)} && IntercedeResource == {named(resource)}"
-        terms.append(f"(ClusterId == {cluster} && {label} && ({which}))")
-    return " || ".join(terms)
+    for cluster, labels in sorted(jobs.items()):
+        meant = [
+            f"IntercedeTag == {named(tag)} && IntercedeResource == {named(resource)} && {_copies(numbers)}"
+            for (tag, resource), numbers in labels.items()
+        ]
+        terms.append((cluster, f"ClusterId == {cluster} && ({' || '.join(meant)})"))
+    return _search("ClusterId", terms)
+
+
+def pieces(refs: Sequence[JobRef]) -> list[Sequence[JobRef]]:
+    """Divide jobs so that the constraint of each piece fits into a word of a command, as a schedd passes it on."""
+    if len(refs) < 2 or len(constraint_of(refs)) <= _WORD:
+        return [refs]
+    middle = len(refs) // 2
+    return pieces(refs[:middle]) + pieces(refs[middle:])
+
+
+def _copies(numbers: Iterable[int]) -> str:
+    spans = [(a, f"ProcId == {a}" if a == b else f"ProcId >= {a} && ProcId <= {b}") for a, b in _ranges(numbers)]
+    return _search("ProcId", spans)
+
+
+def _search(name: str, terms: Sequence[tuple[int, str]]) -> str:
+    """Find the one term that may be true, by the number from which on it may be; they are in that order.
+
+    HTCondor gives up at 400 levels, of which `a || b || c` has one a term, and the schedd does nothing else while it
+    tries thousands of terms for each of its jobs: so it is a tree.
+    """
+    if len(terms) == 1:
+        return f"({terms[0][1]})"
+    middle = len(terms) // 2
+    low, high = _search(name, terms[:middle]), _search(name, terms[middle:])
+    return f"({name} < {terms[middle][0]} ? {low} : {high})"
 
 
 def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, Reason
-from intercede.condor import HOLDS, ORDERED, STATES
+from intercede.condor import ORDERED, STATES, hold_reason
 from intercede.workarea.scheduler import Observation
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ log = logging.getLogger("intercede.htcondor_ce")
 ATTRIBUTES = (
     "JobStatus", "HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason", "RemoteHost", "LastRemoteHost",
     "QDate", "JobCurrentStartDate", "EnteredCurrentStatus", "CompletionDate", "ExitBySignal", "ExitCode", "ExitSignal",
-    "IntercedeWalltime", "StageInStart", "ServerTime",
+    "IntercedeWalltime", "LastJobStatus", "StageInStart", "ServerTime",
 )  # fmt: skip
 """What must be asked for."""
 ARRIVING = 20
@@ -34,6 +34,9 @@ LOST_ITS_PLACE = "it was started once, lost its place, and was not to be started
 
 def observe(ad: Ad) -> Observation:
     """Read a job of the queue."""
+    if (ad["JobStatus"], ad["LastJobStatus"]) == (3, 4):
+        # it had ended, and was cleared away: by the site's policy, or an administrator
+        ad = ad | {"JobStatus": 4}
     status = str(ad["JobStatus"])
     if status not in STATES:
         log.warning("a schedd says a state that this release does not know: %r", status)
@@ -53,7 +56,7 @@ def observe(ad: Ad) -> Observation:
         codes = f"{code}.{subcode}" if subcode else f"{code}"
         # one that waits for its files may be told to be held when it has them, without a word of why
         detail = "held" if code is None else f"held ({codes}): {_text(ad, 'HoldReason')}"
-        return _ended(seen._replace(reason=HOLDS.get(str(code)), detail=detail), ad)
+        return _ended(seen._replace(reason=hold_reason(f"{code}", f"{subcode}"), detail=detail), ad)
     if word == "Completed":
         ended = _time(ad, "CompletionDate") or _time(ad, "EnteredCurrentStatus")
         seen = _ended(seen._replace(ended=ended), ad)
@@ -93,9 +96,10 @@ def observe_past(ad: Ad) -> Observation:
 def _is_late(seen: Observation, ad: Ad) -> bool:
     """Whether the job's script said, by the signal that it ended itself with, that it ended the payload at its time."""
     limit = _number(ad, "IntercedeWalltime")
-    if limit is None or seen.signal != signal.SIGXCPU or seen.ended is None or seen.submitted is None:
+    began = seen.started or seen.submitted
+    if limit is None or seen.signal != signal.SIGXCPU or seen.ended is None or began is None:
         return False
-    return (seen.ended - seen.submitted).total_seconds() >= limit
+    return (seen.ended - began).total_seconds() >= limit
 
 
 def _ended(seen: Observation, ad: Ad) -> Observation:
@@ -117,4 +121,4 @@ def _number(ad: Ad, name: str) -> int | None:
 
 def _time(ad: Ad, name: str) -> datetime | None:
     seconds = _number(ad, name)
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None and 0 < seconds < 10**11 else None

@@ -1,4 +1,4 @@
-"""Private directories, which go with their owner however it ends. Of Python's own library alone: workers import it.
+"""Private directories, which go with their owner however it ends. Workers import it: no more than it needs.
 
 Each is locked for as long as the process lives that made it. Whoever finds one of the same user without a lock removes
 it: a worker whose library was killed does so at once, and every start of a worker.
@@ -13,6 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from intercede.errors import StorageError
+
 __all__ = ["make", "remove", "sweep"]
 
 _NEW, _NAME = "intercede-new-", "intercede-ce-"
@@ -20,8 +22,24 @@ _held: dict[Path, int] = {}
 
 
 def make() -> Path:
-    """Make a directory that nobody else can enter."""
-    new = Path(tempfile.mkdtemp(prefix=_NEW))
+    """Make a directory that nobody else can enter.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    try:
+        new = Path(tempfile.mkdtemp(prefix=_NEW))
+        try:
+            return _held_one(new)
+        except OSError:
+            new.rmdir()
+            raise
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise StorageError("making a private directory", said, "Is TMPDIR there, with room in it?") from error
+
+
+def _held_one(new: Path) -> Path:
     held = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     # a file system that has no locks has none for whoever looks for directories without one, either
     with contextlib.suppress(OSError):

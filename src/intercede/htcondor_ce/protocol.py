@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 __all__ = [
-    "Act", "Ad", "Edit", "Failure", "History", "Identify", "Kind", "Query", "Request", "Retrieve", "Submit",
+    "GONE", "Act", "Ad", "Edit", "Failure", "History", "Identify", "Kind", "Query", "Request", "Retrieve", "Submit",
     "Submitted", "classify", "decode_answer", "decode_request", "frame", "length_of", "read_frame", "reason_in",
     "refused_submission",
 ]  # fmt: skip
@@ -22,6 +22,7 @@ Ad: TypeAlias = dict[str, str | int | float | bool | None]
 
 T_co = TypeVar("T_co", covariant=True)
 HEAD = 4
+GONE = "it is not in the queue"
 
 
 class Kind(StrEnum):
@@ -174,7 +175,7 @@ class Retrieve:
     directories: dict[str, str]
 
     def read(self, value: Any) -> dict[str, str]:
-        """The jobs that it could not be asked of, and why: they are gone, or somebody else's."""
+        """The jobs that nothing was fetched of, and why: `GONE`, somebody else's, or their files could not be sent."""
         return dict(value)
 
 

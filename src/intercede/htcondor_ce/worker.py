@@ -18,10 +18,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from intercede.htcondor_ce import private
+from intercede.htcondor_ce.confine import confined
 from intercede.htcondor_ce.protocol import (
+    GONE,
     Act,
     Ad,
     Edit,
@@ -40,6 +42,9 @@ from intercede.htcondor_ce.protocol import (
     reason_in,
     refused_submission,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["main"]
 
@@ -165,7 +170,7 @@ class Schedd:
         known = schedd.query(f"member(ClusterId, {{{clusters}}})", ["ClusterId", "ProcId"])
         # 23.9.6 takes an attribute of a job that never was, and gives no file without a word
         there = {f"{ad['ClusterId']}.{ad['ProcId']}" for ad in known}
-        refused = {job: "it is not in the queue" for job in request.directories if job not in there}
+        refused = dict.fromkeys((job for job in request.directories if job not in there), GONE)
         # files go where the submitting client was, unless that is changed
         jobs: dict[str, list[str]] = {}
         for job in request.directories.keys() - refused:
@@ -178,8 +183,23 @@ class Schedd:
             elif why:
                 refused |= {job: why for job in some if (why := self._redirected(schedd, [job], directory))}
         if wanted := [job for job in request.directories if job not in refused]:
-            schedd.retrieve(wanted)
+            for directory in jobs:
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+            refused |= self._fetched(schedd, wanted, jobs)
         return refused
+
+    def _fetched(self, schedd: Any, wanted: list[str], directories: Iterable[str]) -> dict[str, str]:
+        """Fetch files of jobs, one by one if that fails for all together; gives those for which it does, and why."""
+        try:
+            # the schedd says where they go, and may say anything
+            confined(directories, lambda: schedd.retrieve(wanted))
+        except self._htcondor.HTCondorException as error:
+            if classify(str(error)).kind is not Kind.FAILED:
+                raise
+            if len(wanted) == 1:
+                return {wanted[0]: str(error) or "its files cannot be fetched"}
+            return {job: why for each in wanted for job, why in self._fetched(schedd, [each], directories).items()}
+        return {}
 
     def _redirected(self, schedd: Any, jobs: list[str], directory: str) -> str:
         """Have files of jobs go to a directory; gives why not, and then it is so for none of them."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from intercede.answers import Capacity, JobState, QueueInfo, Reason
-from intercede.condor import HOLDS, ORDERED, STATES
+from intercede.condor import ORDERED, STATES, hold_reason
 from intercede.errors import ConfigurationError, InvalidReference, ParseError, UnsupportedError
 from intercede.schedulers.common import check_resources, epoch, log, native_words, read_rows, refused
 from intercede.steps import Command
@@ -101,7 +101,7 @@ def _seen(rest: str) -> Observation:
         return seen._replace(ended=epoch(row.entered))
     if state is JobState.HELD:
         codes = row.hold if row.subcode in {"", "0"} else f"{row.hold}.{row.subcode}"
-        seen = seen._replace(reason=HOLDS.get(row.hold), detail=f"held ({codes}): {row.why}")
+        seen = seen._replace(reason=hold_reason(row.hold, row.subcode), detail=f"held ({codes}): {row.why}")
     elif word != "Completed":
         return seen
     signal = _number(row.number) if row.signalled == "true" else None
@@ -191,9 +191,12 @@ class HTCondor:
         return "No history file defined" in complaint
 
     def queue_words(self, natives: Iterable[str]) -> tuple[str, ...]:
-        """Up to 500 clusters are asked for by number; where there are more, all of the user's jobs."""
+        """Up to 300 clusters are asked for by number; where there are more, all of the user's jobs.
+
+        From 398 on (25.14.1) condor_q prints nothing, and succeeds.
+        """
         clusters = dict.fromkeys(native.partition(".")[0] for native in natives)
-        return tuple(clusters) if len(clusters) <= 500 else ("-",)
+        return tuple(clusters) if len(clusters) <= 300 else ("-",)
 
     def order_words(self, refs: Sequence[JobRef]) -> tuple[str, ...]:
         """`CLUSTER 0-9,12`."""

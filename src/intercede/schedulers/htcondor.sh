@@ -2,6 +2,7 @@
 # No file system is shared with the node: HTCondor takes a copy's files there when it starts, and brings one archive back,
 # `back/COPY`, when it has ended.
 ic_ended='^4$'
+ic_name_at=3
 ic_limit() { condor_config_val MAX_JOBS_PER_SUBMISSION 2>/dev/null; }
 # What tells our submission from any other of that name: its directory, and when that was made.
 ic_stamp() { ic_made=$(date -r "$1/size" +%s) && printf '%s-%s\n' "$(printf '%s' "$1" | cksum | tr ' ' -)" "$ic_made"; }
@@ -44,9 +45,10 @@ ic_refused() {
 }
 ic_unsent() { return 1; }
 # COMMAND...: lines `ID|STATUS|NAME|HOLD|SUBCODE|HOST|QUEUED|STARTED|EXECUTING|COMPLETED|ENTERED|BYSIGNAL|CODE|SIGNAL|STARTS|WHY`
+# What was removed when it had ended already has ended as it did.
 ic_ads() {
-  ic_got=$("$@" -af ClusterId ProcId JobStatus IntercedeName HoldReasonCode HoldReasonSubCode \
-    'RemoteHost ?: LastRemoteHost' QDate JobCurrentStartDate JobCurrentStartExecutingDate CompletionDate EnteredCurrentStatus \
+  ic_got=$("$@" -af ClusterId ProcId 'ifThenElse(JobStatus == 3 && LastJobStatus =?= 4, 4, JobStatus)' IntercedeName \
+    HoldReasonCode HoldReasonSubCode 'RemoteHost ?: LastRemoteHost' QDate JobCurrentStartDate JobCurrentStartExecutingDate CompletionDate EnteredCurrentStatus \
     ExitBySignal ExitCode ExitSignal NumJobStarts \
     'ifThenElse(JobStatus == 5, HoldReason, ifThenElse(JobStatus == 1, LastRejMatchReason, RemoveReason))' 2>&1) ||
     { printf '%s\n' "$ic_got"; return 1; }
@@ -60,19 +62,24 @@ ic_queue() { # CLUSTERS..., or `-` for all that the user has
   [ "$1" != - ] || shift
   ic_ads condor_q "$@"
 }
+# awk: any of some terms, as a tree that is nowhere deep. Of `a || b || c` each term is a level, and at 400 of them HTCondor
+# gives up without a word: such an expression is true of no job.
+ic_either='
+  function either(low, high,    middle) { if (low == high) return term[low]
+    middle = int((low + high) / 2); return "(" either(low, middle) " || " either(middle + 1, high) ")" }'
 # Lines `TAG COPY NATIVE ...` on stdin, COPY may be a range, become a constraint. The history is read backwards until so
 # many as are wanted have been found. Where there are too many ranges for one word, it is asked for whole clusters.
 ic_history() {
-  ic_want=$(awk '
+  ic_want=$(awk "$ic_either"'
     { m = split($2, e, "-"); n = e[m] - e[1]; split($3, id, "."); all += n + 1
       if (id[1] == was && id[2] == last + 1) { last = to[terms] += n + 1; next }
-      if (id[1] != was) cluster[++clusters] = id[1]
+      if (!(id[1] in known)) { known[id[1]]; clusters = clusters sprintf(", %d", id[1]) }
       of[++terms] = was = id[1]; from[terms] = id[2]; last = to[terms] = id[2] + n }
     END {
-      if (terms > 1000) { printf "1000000000 "; for (i = 1; i <= clusters; i++) printf "%sClusterId == %d", (i > 1 ? " || " : ""), cluster[i]; exit }
-      printf "%d ", all
+      if (terms > 1000) { print "1000000000 member(ClusterId, {" substr(clusters, 3) "})"; exit }
       for (i = 1; i <= terms; i++)
-        printf "%s(ClusterId == %d && ProcId >= %d && ProcId <= %d)", (i > 1 ? " || " : ""), of[i], from[i], to[i] }')
+        term[i] = sprintf("(ClusterId == %d && ProcId >= %d && ProcId <= %d)", of[i], from[i], to[i])
+      print all, either(1, terms) }')
   ic_ads condor_history -constraint "${ic_want#* }" -match "${ic_want%% *}"
 }
 # NAME TAG: the first job of that name that was sent from that directory.
@@ -92,11 +99,10 @@ ic_ours() {
     echo "the job of that number is not $1"
     return 3
   fi
-  ic_which=$(printf '%s\n' "$3" | ic_n=$1 ic_c=$2 awk -F, '
-    { for (i = 1; i <= NF; i++) { m = split($i, e, "-")
-      printf "%sProcId >= %d && ProcId <= %d", (i % 1000 == 1 ? begin : " || "), e[1], e[m]
-      if (i % 1000 == 0 || i == NF) print ")" } }
-    BEGIN { begin = "IntercedeName == \"" ENVIRON["ic_n"] "\" && ClusterId == " ENVIRON["ic_c"] " && (" }')
+  ic_which=$(printf '%s\n' "$3" | ic_n=$1 ic_c=$2 awk -F, "$ic_either"'
+    BEGIN { begin = "IntercedeName == \"" ENVIRON["ic_n"] "\" && ClusterId == " ENVIRON["ic_c"] " && " }
+    { for (i = 1; i <= NF; i++) { m = split($i, e, "-"); term[i] = sprintf("(ProcId >= %d && ProcId <= %d)", e[1], e[m]) }
+      for (i = 1; i <= NF; i += 1000) print begin either(i, i + 999 < NF ? i + 999 : NF) }')
 }
 # COMMAND MORE: orders something for those jobs; it fails if none of them is there (any more), which is no error
 ic_tell() {
@@ -145,8 +151,10 @@ ic_asked() {
     echo "$ic_id.$((ic_copy - ic_first)) $ic_tag $ic_copy"
   done)
   [ -n "$ic_away" ] || return 0
-  # shellcheck disable=SC2046 # numbers
-  { condor_q $(printf '%s\n' "$ic_away" | cut -d' ' -f1) -af ClusterId ProcId JobStatus 2>/dev/null; printf '\n%s\n' "$ic_away"; } |
+  # as in htcondor.py: so many clusters, or all that the user has
+  ic_some=$(printf '%s\n' "$ic_away" | cut -d. -f1 | sort -u | awk '{ all = all " " $0 } END { if (NR <= 300) print all }')
+  # shellcheck disable=SC2086 # numbers
+  { condor_q $ic_some -af ClusterId ProcId JobStatus 2>/dev/null; printf '\n%s\n' "$ic_away"; } |
     awk '$0 == "" { told = 1; next } !told { status[$1 "." $2] = $3; next } $1 in status { print $0, status[$1] }'
 }
 # A job that is there already has the files that it started with.
