@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretBytes, S
 from intercede.errors import CredentialError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 __all__ = [
     "BearerToken",
@@ -109,6 +109,7 @@ class CredentialRequest:
         prompts: For `SSHAnswers`: the prompts of the challenge, and whether each answer may be shown while typed.
         instruction: For `SSHAnswers`: what the server says before them.
         scopes: What a token must allow for the operation at hand.
+        jump: Whether the host is only a hop on the way, whose secrets are seldom those of the resource.
     """
 
     resource: str
@@ -118,6 +119,7 @@ class CredentialRequest:
     prompts: tuple[tuple[str, bool], ...] = ()
     instruction: str = ""
     scopes: frozenset[str] = frozenset()
+    jump: bool = False
 
 
 @runtime_checkable
@@ -165,7 +167,8 @@ class FileCredentials:
 
     Args:
         private_key: The file of a key.
-        password: A file whose first line is the password (or the passphrase of the key, where both are given).
+        password: A file whose first line is the password (or the passphrase of the key, where both are given). No jump
+            host is told it.
         proxy: A file with certificate, key and chain, as grid tools leave it in `/tmp/x509up_u1000`.
         token: A file whose first line is a bearer token.
         condor_token: A file whose first line is an IDTOKEN, as in `~/.condor/tokens.d`.
@@ -196,9 +199,10 @@ class FileCredentials:
         Raises:
             CredentialError: A file cannot be read, or anybody else can read it.
         """
-        return await asyncio.to_thread(self._get, request.kinds)
+        kinds = [kind for kind in request.kinds if not (request.jump and kind is SSHPassword)]
+        return await asyncio.to_thread(self._get, kinds)
 
-    def _get(self, kinds: tuple[type[_Secret], ...]) -> Credential | None:
+    def _get(self, kinds: Sequence[type[_Secret]]) -> Credential | None:
         for kind in kinds:
             if kind is SSHPrivateKey and "private_key" in self._files:
                 passphrase = self._line("password") if "password" in self._files else None

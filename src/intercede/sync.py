@@ -64,6 +64,10 @@ class _Portal:
             coroutine.close()
             msg = "a blocking call in the thread of intercede.sync would wait for itself"
             raise RuntimeError(msg)
+        if self is not _portal:  # nobody would ever answer
+            coroutine.close()
+            msg = "the loop of intercede.sync has ended, or is the parent's (this is a fork)"
+            raise RuntimeError(msg)
         ended = threading.Event()
         tasks: list[asyncio.Task[T]] = []
 
@@ -85,19 +89,34 @@ class _Portal:
         for facade in list(self.facades):
             with suppress(Exception):
                 facade.close()
+        with suppress(Exception):
+            self.run(_end_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(_GRACE)
+        if not self.thread.is_alive():
+            self.loop.close()
+
+
+async def _end_all() -> None:
+    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_GRACE)
 
 
 _GRACE = 10.0
 _lock = threading.Lock()
 _portal: _Portal | None = None
+_exiting = False
 _of_the_parent: list[object] = []
 
 
 def _the_portal() -> _Portal:
     global _portal
     with _lock:
+        if _exiting:
+            msg = "intercede.sync has ended: a handler of atexit that uses it is registered after it is imported"
+            raise RuntimeError(msg)
         if _portal is None:
             _portal = _Portal()
         return _portal
@@ -112,8 +131,10 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
+    global _exiting, _portal
     if _portal is not None:
         _portal.stop()
+    _exiting, _portal = True, None
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -134,7 +155,8 @@ class _Facade:
 
     def close(self) -> None:
         """Let go of connections; idempotent. Jobs go on."""
-        self._run(lambda inner: inner.aclose())
+        if not _exiting:  # else that is done
+            self._run(lambda inner: inner.aclose())
 
     def _bind(self) -> _Portal:
         portal = _the_portal()
@@ -161,7 +183,9 @@ class _Facade:
             while (item := portal.run(pump.next())) is not _END:
                 yield item
         finally:
-            if threading.current_thread() is portal.thread:
+            if portal is not _portal:
+                _of_the_parent.append(pump)  # or the end of the loop has ended it
+            elif threading.current_thread() is portal.thread:
                 portal.loop.call_soon(pump.cancel)
             else:
                 portal.run(pump.end())
@@ -301,7 +325,12 @@ class Group(_Facade):
 
     def __getitem__(self, name: str) -> Element:
         """Give the element of one resource."""
-        return Element(lambda: self._inner[name])
+
+        def make() -> Any:
+            self._bind()  # after a fork the child has a group of its own
+            return self._inner[name]
+
+        return Element(make)
 
     @property
     def errors(self) -> dict[str, IntercedeError]:

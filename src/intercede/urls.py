@@ -83,8 +83,8 @@ def from_url(url: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: It names no resource, or holds a password.
     """
-    shown = re.sub(r"//([^:@/]*):.*@", r"//\1:...@", url.partition("?")[0])
-    asked = f"the URL {shown!r}"
+    hidden = re.sub(r"//([^:@/]*):.*@", r"//\1:...@", url)  # what may be a password, and that may hold anything
+    asked = f"the URL {hidden.partition('?')[0]!r}"
     scheme = url.partition(":")[0].lower()
     if scheme not in schemes():
         advice = f"{nearest(scheme, schemes())}Known: {', '.join(schemes())}."
@@ -94,7 +94,10 @@ def from_url(url: str) -> dict[str, Any]:
         port = parts.port
         query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise ConfigurationError(asked, str(error)) from None
+        if hidden == url:
+            raise ConfigurationError(asked, str(error)) from None
+        # The words of the error would show a part of it.
+        raise ConfigurationError(asked, "its port is no number, or it has a password in it", WHERE_SECRETS_GO) from None
     if parts.password is not None:
         raise ConfigurationError(asked, "it has a password in it", WHERE_SECRETS_GO)
     if parts.fragment or not re.fullmatch(r"[!-~]+", url):

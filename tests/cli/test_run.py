@@ -102,7 +102,8 @@ def test_after_kill_minus_nine_the_jobs_are_there(call, home, environment):
     call("watch", "t")
 
 
-def test_ctrl_c_cancels_the_job(call, home, environment):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_cancels_the_job(call, home, environment, number):
     script = "trap 'echo asked; exit 3' TERM; echo up; while :; do sleep 0.1; done"
     running = subprocess.Popen(
         [*PROGRAM, "run", "--", "sh", "-c", script],
@@ -113,7 +114,7 @@ def test_ctrl_c_cancels_the_job(call, home, environment):
     )
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, said = running.communicate(timeout=30)
     assert running.returncode == 130
     assert b"1 cancelled" in said

@@ -15,6 +15,7 @@ from pydantic import SecretBytes, SecretStr
 
 from intercede.credentials import (
     CredentialRequest,
+    FileCredentials,
     SSHAnswers,
     SSHPassword,
     SSHPrivateKey,
@@ -317,6 +318,22 @@ async def test_jump_hosts_are_checked_and_named(start: StartServer, connect: Mak
         await connect(last, jump=(hop(outer, identity_files=(last.client_key,)),)).run([HELLO])
     with pytest.raises(ConnectFailed, match="jump host could not reach"):
         await connect(last, jump=(hop(last),)).run([HELLO])
+
+
+async def test_a_password_in_a_file_is_told_to_the_submit_host_only(
+    start: StartServer, connect: MakeTransport, tmp_path: Path
+) -> None:
+    path = tmp_path / "password"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    outer = await start("outer", forwards=True, public_key=False, password=SECRET)
+    last = await start("last", public_key=False, password=SECRET)
+    credentials = FileCredentials(password=path)
+    with pytest.raises(AuthenticationFailed, match=str(outer.port)) as caught:
+        await connect(last, jump=(hop(outer),), credentials=credentials).run([HELLO])
+    assert "tried password" not in str(caught.value)
+    outer.public_key = True
+    assert (await connect(last, jump=(hop(outer),), credentials=credentials).run([HELLO]))[0].stdout == b"hello\n"
 
 
 async def test_the_jump_hosts_own_key_does_not_do_for_what_is_behind(

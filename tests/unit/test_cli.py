@@ -11,9 +11,12 @@ from typer.testing import CliRunner
 
 from intercede import registry
 from intercede.answers import JobState, JobStatus, Reason
-from intercede.cli import screen
+from intercede.cli import memory, screen
 from intercede.cli.exit_codes import MEANING, Exit
 from intercede.cli.main import app
+from intercede.cli.memory import Memory
+from intercede.cli.options import Access
+from intercede.cli.session import by_copy
 from intercede.errors import (
     AuthenticationFailed,
     CommandError,
@@ -226,6 +229,9 @@ def test_jobs_of_several_submissions_are_kept_apart(call, tmp_path):
         (["run", "--on", "ssh+slurm://h", "--identity", "none", "x"], 2, "--identity none"),
         (["sweep", "--older-than", "long"], 2, "--older-than"),
         (["list", "--since", "long"], 2, "--since"),
+        (["list", "--since", "1000000d"], 2, "--since"),
+        (["list", "--since", "1000000000000d"], 2, "--since"),
+        (["sweep", "--older-than", "1000000d"], 2, "--older-than"),
         (["nonsense"], 2, "nonsense"),
     ],
 )
@@ -384,6 +390,142 @@ def test_secrets_come_from_files(call, site, tmp_path):
     assert site.descriptions["t"].secrets["t"].get_secret_value() == b"s3cret"
     for path in (tmp_path / "state").rglob("*"):
         assert path.is_dir() or b"s3cret" not in path.read_bytes()
+
+
+def test_a_refused_submission_does_not_take_another_processes_record_with_it(call, tmp_path):
+    ours, theirs = Memory(), Memory()
+    refused = ours.begin("rc1", Access(on="slurm:"), "slurm", "true", 1)
+    queued = theirs.begin("rc1", Access(on="slurm:"), "slurm", "true", 1)
+    ours.forget(refused)
+    theirs.settle(queued.number, {0: "ic1:slurm:rc1:0:77"})
+    ours.forget(refused)
+    (known,) = ours.with_tag("rc1")
+    assert known.settled
+    assert known.jobs[0].ref == "ic1:slurm:rc1:0:77"
+    assert not ours.complained
+
+
+def test_a_tag_in_use_is_not_forgotten_when_it_is_refused(call, site):
+    call("submit", "--tag", "t", "-n", "3", "hello")
+    site.fail = {"submit": TagConflict("t", "another description")}
+    call("submit", "--tag", "t", "other", code=2)
+    (known,) = document(call("list", "--json"))["submissions"]
+    assert (known["program"], known["copies"], len(known["jobs"]), known["complete"]) == ("hello", 3, 3, True)
+
+
+def test_a_repeat_that_dies_has_the_resource_asked(call, site, monkeypatch):
+    site.copy_errors = {1: QueueFull("sbatch", "too many")}
+    call("submit", "--tag", "t", "-n", "2", "hello", code=5)
+    site.fail = {"submit": KeyboardInterrupt()}
+    call("submit", "--tag", "t", "-n", "2", "hello", code=130)
+    site.copy_errors = {}
+    assert len(document(call("status", "t", "--json"))["jobs"]) == 2
+
+
+def test_what_is_not_known_yet_is_asked_for_again(call, site):
+    site.fail = {"submit": SubmissionUnknown("t", "killed")}
+    call("submit", "-n", "2", "--tag", "t", "hello", code=Exit.UNKNOWN)
+    refs = [JobRef(resource="local", submission="t", copy_index=copy, native=str(7 + copy)) for copy in range(2)]
+    site.jobs = {ref: JobStatus(ref, JobState.RUNNING, source="fake") for ref in refs}
+    site.copy_errors = dict.fromkeys(range(2), SubmissionUnknown("t", "it began"))
+    for verb in ("status", "cancel", "output"):
+        said = call(verb, "t", code=Exit.UNKNOWN).stderr
+        assert "find --abandon t" in said, "nothing is known of it, and that is no success"
+    del site.copy_errors[0]
+    call("find", "t", code=Exit.UNKNOWN)
+    result = call("status", "t", code=Exit.UNKNOWN)
+    assert result.stdout.splitlines()[1].startswith("t:0\tRUNNING")
+    assert "warning: submission t: it began" in result.stderr
+    assert call("cancel", "t", code=Exit.UNKNOWN).stdout == "1 cancelled\n"
+    site.copy_errors = {}
+    assert call("cancel", "t").stdout == "1 cancelled, 1 needed nothing\n"
+
+
+def test_what_was_given_up_is_settled(call, site):
+    site.fail = {"submit": SubmissionUnknown("t", "killed")}
+    call("submit", "-n", "2", "--tag", "t", "hello", code=Exit.UNKNOWN)
+    refs = [JobRef(resource="local", submission="t", copy_index=copy, native="7") for copy in range(2)]
+    site.jobs = {ref: JobStatus(ref, JobState.RUNNING, source="fake") for ref in refs}
+    site.copy_errors = {1: SubmissionUnknown("t", "this part was abandoned")}
+    call("status", "t", code=Exit.UNKNOWN)
+    for words in (("--abandon",), ()):
+        call("find", "t", *words, code=Exit.UNKNOWN)
+        call("status", "t")
+
+
+def test_a_tag_that_is_used_again_stands_for_the_new_jobs(call, site):
+    call("submit", "-n", "3", "--tag", "t", "old")
+    call("watch", "t")
+    call("purge", "t")
+    site.jobs = {}
+    for copy in range(2):
+        ref = JobRef(resource="local", submission="t", copy_index=copy, native=str(900 + copy))
+        site.jobs[ref] = JobStatus(ref, JobState.RUNNING, source="fake")
+    Memory().settle(Memory().begin("t", Access(), "local", "new", 2).number, by_copy(site.jobs))
+    Memory().describe(1, "new", 2)
+    assert [job["state"] for job in document(call("status", "t", "--json"))["jobs"]] == ["RUNNING"] * 2
+    (known,) = document(call("list", "--json"))["submissions"]
+    assert (known["program"], known["copies"], known["purged"]) == ("new", 2, False)
+
+
+def test_the_end_of_an_earlier_job_is_not_that_of_a_new_one(call, site):
+    call("submit", "--tag", "t", "old")
+    call("watch", "t")
+    call("purge", "t")
+    site.fail = {"submit": SubmissionUnknown("t", "cut")}
+    call("submit", "--tag", "t", "new", code=Exit.UNKNOWN)
+    ref = JobRef(resource="local", submission="t", copy_index=0, native="900")
+    site.jobs = {ref: JobStatus(ref, JobState.RUNNING, source="fake")}
+    assert "RUNNING" in call("status", "t").stdout
+
+
+@pytest.mark.parametrize("method", ["settle", "saw", "purged"])
+def test_a_full_disk_loses_no_jobs(call, site, monkeypatch, method):
+    def full(self, *args, **more):
+        with self._open():
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Memory, method, memory._advisory(full))
+    result = call("submit", "--tag", "t", "hello")
+    assert result.stdout == "t\n"
+    assert ("could not be noted" in result.stderr) == (method == "settle")
+    result = call("run", "-n", "2", "-o", "x*", "--tag", "u", "hello")
+    assert "2 SUCCEEDED; output in ic-u/" in result.stderr
+    assert result.stderr.count("disk is full") == 1
+    site.jobs = {ref: JobStatus(ref, JobState.RUNNING, source="fake") for ref in site.jobs}
+    for verb in ("status", "find", "cancel", "purge"):
+        call(verb, "t")
+    call("sweep", "--older-than", "1d")
+    assert site.calls.count("purge") == 2
+
+
+def test_nothing_is_queued_that_cannot_be_noted_first(call, site, tmp_path):
+    (tmp_path / "state").write_text("no directory")
+    assert "memory of submissions" in call("submit", "hello", code=2).stderr
+    assert site.calls == []
+
+
+def test_the_place_that_is_named_counts(call, site):
+    call("submit", "--tag", "a", "--on", "slurm:", "hello")
+    call("submit", "--tag", "b", "hello")
+    assert call("status", "--on", "slurm:", "@last").stdout.splitlines()[1].startswith("a:0")
+    assert call("status", "@last").stdout.splitlines()[1].startswith("b:0")
+    assert "nothing was submitted to pbs: yet" in call("cancel", "--on", "pbs:", "@last", code=2).stderr
+
+
+def test_what_is_said_now_of_the_access_counts(call, site):
+    call("submit", "--tag", "t", "hello")
+    for words in (("status", "t"), ("find", "t"), ("status", "ic1:local:t:0:100")):
+        assert "none.toml" in call(*words, "--config", "none.toml", code=2).stderr
+    call("status", "t", "--proxy-file", "moved")
+
+
+def test_the_outputs_of_two_resources_are_not_mixed(call, site):
+    refs = [JobRef(resource=name, submission="same", copy_index=0, native="1") for name in ("local", "slurm")]
+    site.jobs = {ref: JobStatus(ref, JobState.SUCCEEDED, source="fake") for ref in refs}
+    said = call("output", *map(str, refs), "--to", "d", code=2).stderr
+    assert "to local and to slurm" in said
+    assert "fetch_output" not in site.calls
 
 
 def test_the_memory_is_private(call, tmp_path):

@@ -1,6 +1,7 @@
 """What needs a terminal: prompts, and Ctrl-C."""
 
 import asyncio
+import io
 import os
 import pty
 import select
@@ -11,9 +12,11 @@ import time
 
 import pytest
 from pydantic import SecretBytes, SecretStr
+from rich.console import Console
 
-from intercede.cli import prompts
-from intercede.cli.following import Interrupts, end
+from intercede.answers import JobState, JobStatus
+from intercede.cli import prompts, screen
+from intercede.cli.following import Interrupts, Waiting, end
 from intercede.credentials import (
     BearerToken,
     CredentialRequest,
@@ -23,6 +26,7 @@ from intercede.credentials import (
     X509Proxy,
 )
 from intercede.errors import CredentialError
+from intercede.model import JobRef
 
 ASK = """
 import asyncio, os, sys
@@ -162,17 +166,43 @@ async def test_the_passphrase_of_an_identity_is_asked_for_once(tmp_path, monkeyp
         await prompts.TerminalCredentials(identity=str(locked)).get(request)
 
 
-async def test_an_interrupt_is_told_and_does_not_end_the_task():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupt_is_told_and_does_not_end_the_task(number):
+    before = signal.getsignal(number)
     task = asyncio.create_task(asyncio.sleep(60))
     with Interrupts() as interrupts:
-        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGINT)
+        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), number)
         assert not await interrupts.until(task)
         assert not task.done()
-        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGINT)
+        asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), number)
         assert not await interrupts.until(task)
         await end(task)
         assert task.cancelled()
         assert await interrupts.until(asyncio.create_task(asyncio.sleep(0)))
+    assert signal.getsignal(number) is before
+
+
+def test_what_a_job_says_is_no_markup(monkeypatch):
+    shown = Console(file=io.StringIO(), force_terminal=True, width=200)
+    monkeypatch.setattr(screen, "is_terminal", lambda **_: True)
+    monkeypatch.setattr(screen, "console", lambda **_: shown)
+    ref = JobRef(resource="local", submission="t", copy_index=0, native="7")
+    evil = "[/nothing] [link=http://example.org]free[/link]"
+    with Waiting(ref) as waiting:
+        for _ in range(2):
+            waiting.show(JobStatus(ref, JobState.QUEUED, detail=evil))
+    assert isinstance(shown.file, io.StringIO)
+    assert evil in shown.file.getvalue()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_may_be_closed_or_know_few_letters(closed):
+    said = r"from intercede.cli import main, screen; main.app = lambda **_: screen.line('caf\xe9'); main.main()"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    words = ["sh", "-c", f'"$@" {closed}', "-", sys.executable, "-c", said]
+    done = subprocess.run(words, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (b"" if closed == ">&-" else b"caf\\xe9\n")
 
 
 def test_help_is_fast_because_nothing_heavy_is_imported():

@@ -58,6 +58,10 @@ def test_a_url_says_how_to_get_there():
     [
         ("ssh+slrum://host", ["ssh+slrum", "'ssh+slurm'", "ssh+process"]),
         ("ssh+slurm://alice:hunter2@host", ["password", "identity_files"]),
+        ("ssh+slurm://alice:hunter2?et@host", ["password", "//alice:...@host"]),
+        ("ssh+slurm://alice:hunter2/et@host", ["password", "//alice:...@host"]),
+        ("ssh+slurm://alice:hunter2#et@host", ["password", "//alice:...@host"]),
+        ("ssh+slurm://alice:22?hunter2@host", ["password", "//alice:...@host"]),
         ("ssh+slurm:///long", ["no host"]),
         ("slurm://long", ["slurm:///long"]),
         ("ssh+slurm://host?workarea=/x", ["'workarea'", "'work_area'"]),

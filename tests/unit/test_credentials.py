@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,13 @@ async def test_each_kind_comes_from_its_own_file(file):
         assert token.token.get_secret_value() == text
     assert "ey.J" not in repr(provider)
     assert await FileCredentials().get(wants(SSHPrivateKey, SSHPassword, X509Proxy, BearerToken, CondorToken)) is None
+
+
+async def test_no_jump_host_is_told_the_password(file):
+    provider = FileCredentials(password=file("word", b"s3cret"), token=file("token", b"ey.J"))
+    asked = CredentialRequest("site", (SSHPassword, BearerToken), user="alice", host="gate:22", jump=True)
+    assert isinstance(await provider.get(asked), BearerToken)
+    assert isinstance(await provider.get(replace(asked, jump=False)), SSHPassword)
 
 
 async def test_a_changed_file_is_read_again(file):

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -131,4 +133,96 @@ def test_after_a_fork_the_child_has_its_own(site):
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert ce.submit(HELLO, tag="t3").tag == "t3"
+    ce.close()
+
+
+LATE = """
+import atexit
+def late():
+    try:
+        print(ce.cancel(refs))
+    except RuntimeError as error:
+        print("refused:", str(error).partition(":")[0])
+    ce.close()
+atexit.register(late)
+"""
+OPEN = """
+import os, sys
+from intercede import sync
+from intercede.model import JobDescription
+from tests.cli.fake import FakeElement, Site
+def opened():
+    site = Site()
+    site.ends = False
+    ce = sync.Element(lambda: FakeElement(site, "x"))
+    return ce, ce.submit(JobDescription(executable="hello"), tag="t").refs
+"""
+LEFT = """
+def left():
+    ce, refs = opened()
+    watching = ce.watch(refs)
+    next(watching)
+    return watching
+watching = left()
+print("left")
+"""
+FORK = """
+ce, refs = opened()
+for _ in ce.watch(refs):
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    break
+"""
+FORK_ON = """
+ce, refs = opened()
+watching = ce.watch(refs)
+next(watching)
+child = os.fork()
+if child == 0:
+    try:
+        next(watching)
+    except RuntimeError as error:
+        print(str(error).rpartition(", ")[2], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (OPEN + LEFT, "left\n"),
+        (LATE + OPEN + "ce, refs = opened()", "refused: intercede.sync has ended\n"),
+        (OPEN + FORK, "0\n"),
+        (OPEN + FORK_ON, "or is the parent's (this is a fork)\n"),
+    ],
+    ids=["iterator", "atexit", "fork", "fork that goes on"],
+)
+def test_the_end_of_a_process_does_not_hang(program, said):
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork_an_element_of_a_group_is_the_childs_own(site, monkeypatch):
+    made = []
+
+    def opener(name):
+        made.append(os.getpid())
+        return FakeElement(site, name)
+
+    monkeypatch.setattr(registry, "open_elements", lambda *_, **__: ElementGroup(opener, ["x"]))
+    ce = sync.open_elements()["x"]
+    ce.submit(HELLO, tag="t")
+    child = os.fork()
+    if child == 0:
+        try:
+            ce.submit(HELLO, tag="t2")
+            os._exit(0 if made == [os.getppid(), os.getpid()] else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     ce.close()

@@ -169,3 +169,13 @@ def test_what_belongs_to_other_hosts_does_not_matter(find: Callable[..., tuple[T
 def test_a_missing_configuration_file_is_an_error(find: Callable[..., tuple[Target, ...]]) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         find("", host="h", config_file=Path("/nonexistent/config"))
+
+
+def test_all_but_the_last_are_hops(find: Callable[..., tuple[Target, ...]]) -> None:
+    hops = find("Host inner\n ProxyJump outer\n", host="last", jump=(Hop(host="inner"),))
+    assert [(hop.alias, hop.jump) for hop in hops] == [("outer", True), ("inner", True), ("last", False)]
+
+
+def test_another_host_key_alias_is_another_connection(find: Callable[..., tuple[Target, ...]]) -> None:
+    keys = {find(f"HostKeyAlias {alias}\n", host="h")[0].key for alias in ("one", "one", "two")}
+    assert len(keys) == 2

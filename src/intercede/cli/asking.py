@@ -97,7 +97,7 @@ async def order(verb: str, access: Access, names: Sequence[str], *, as_json: boo
             screen.emit({"jobs": [_order_document(ref, answer) for ref, answer in answers.items()]})
         else:
             _show_order(verb, answers, errors)
-        return of_errors(errors.values())
+        return of_errors([*errors.values(), *session.doubts])
 
 
 def _refs(chosen: Iterable[Chosen], besides: Mapping[JobRef, JobStatus]) -> list[JobRef]:
@@ -111,7 +111,7 @@ def _remembered(chosen: Iterable[Chosen]) -> dict[JobRef, JobStatus]:
         jobs = each.remembered.jobs if each.remembered else {}
         for ref in each.refs:
             job = jobs.get(ref.copy_index)
-            if job is not None and job.purged and job.status:
+            if job is not None and job.ref == str(ref) and job.purged and job.status:
                 known[ref] = documents.status_from(ref, job.status)
     return known
 
@@ -127,7 +127,7 @@ def _report(session: Session) -> int:
     errors = session.group.errors
     for resource, error in errors.items():
         say(f"{resource}: {error}")
-    return of_errors(errors.values())
+    return of_errors([*errors.values(), *session.doubts])
 
 
 def _status_document(session: Session, statuses: Iterable[JobStatus]) -> dict[str, Any]:

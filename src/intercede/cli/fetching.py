@@ -10,7 +10,7 @@ from intercede.cli.following import Progress
 from intercede.cli.memory import Memory
 from intercede.cli.session import Session
 from intercede.cli.wiring import say_once
-from intercede.errors import IntercedeError
+from intercede.errors import ConfigurationError, IntercedeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ async def output(access: Access, names: Sequence[str] | None, to: str | None, *,
         flat = len({each.tag for each in chosen}) == 1
         into = to or (f"ic-{chosen[0].tag}" if flat else ".")
         refs = [ref for each in chosen for ref in each.refs]
+        _apart(refs)
         outputs = await collect(session.group, refs, into, flat=flat)
         complain(outputs)
         if as_json:
@@ -43,7 +44,18 @@ async def output(access: Access, names: Sequence[str] | None, to: str | None, *,
         else:
             here = len(outputs) - len(failures(outputs))
             screen.line(f"output of {here} {'job' if here == 1 else 'jobs'} in {into}/")
-        return of_errors(failures(outputs))
+        return of_errors([*failures(outputs), *session.doubts])
+
+
+def _apart(refs: Sequence[JobRef]) -> None:
+    """See that no two jobs have the same directory, which is named for tag and copy."""
+    resource_of: dict[str, str] = {}
+    for ref in refs:
+        other = resource_of.setdefault(ref.submission, ref.resource)
+        if other != ref.resource:
+            asked = f"output of {ref.submission}"
+            answer = f"it is the tag of submissions to {other} and to {ref.resource}"
+            raise ConfigurationError(asked, answer, "Fetch them one after the other, each --to a directory of its own.")
 
 
 async def collect(

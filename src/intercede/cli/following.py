@@ -29,21 +29,26 @@ __all__ = ["Interrupts", "Progress", "cancel_all", "clean_up", "copy_log", "stre
 
 _PATIENCE = 10
 """Seconds to wait for cancelled jobs to end, so that their files can be removed."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Counts Ctrl-C instead of dying of it, as a context manager within a running event loop."""
+    """Counts Ctrl-C (and SIGTERM) instead of dying of it, as a context manager within a running event loop."""
 
     def __init__(self) -> None:
         self._pressed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
-        self._loop.add_signal_handler(signal.SIGINT, self._pressed.set)
+        self._before = {each: signal.getsignal(each) for each in _SIGNALS}
+        for each in _SIGNALS:
+            self._loop.add_signal_handler(each, self._pressed.set)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._loop.remove_signal_handler(signal.SIGINT)
+        for each, before in self._before.items():
+            self._loop.remove_signal_handler(each)
+            signal.signal(each, before)
 
     async def until(self, task: asyncio.Task[Any]) -> bool:
         """Wait for a task, or for the next Ctrl-C.
@@ -202,8 +207,10 @@ class Waiting:
         """Show the state of the job."""
         if self._done or status is None:
             return
+        from rich.text import Text  # a plain str would be read as markup
+
         parts = [self._name, str(status.state).lower(), status.native_state, screen.why(status)]
-        text = screen.printable("  ".join(part for part in parts if part))
+        text = Text(screen.printable("  ".join(part for part in parts if part)))
         if self._status is None:
             self._status = screen.console(stderr=True).status(text, spinner_style="dim")
             self._status.start()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -52,7 +55,18 @@ def _everywhere(
         logging.getLogger("intercede").addHandler(logging.NullHandler())
 
 
+def _mend_streams() -> None:
+    """A stream that is closed takes what is written, and no encoding refuses it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
-    """Run the command line. SIGTERM ends it as Ctrl-C does, so that commands on the other side end as well."""
+    """Run the command line. SIGTERM does what Ctrl-C does, so that commands on the other side end as well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _mend_streams()
     app(prog_name="intercede")

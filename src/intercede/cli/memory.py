@@ -8,16 +8,20 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
 
 from intercede.cli.options import Access
+from intercede.cli.wiring import say
 from intercede.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Job", "Memory", "Remembered"]
+__all__ = ["Begun", "Job", "Memory", "Remembered"]
+
+P = ParamSpec("P")
 
 _VERSION = 1
 _TABLES = """
@@ -71,8 +75,41 @@ class Remembered:
     jobs: dict[int, Job] = field(default_factory=dict)
 
 
+class Begun(NamedTuple):
+    """A submission that was noted before anything is sent.
+
+    Attributes:
+        number: Its number.
+        created: When, which tells it from a later one with its tag.
+        before: Whether the outcome of an earlier one with its tag was known; None if there was none.
+    """
+
+    number: int
+    created: float
+    before: bool | None
+
+
+def _advisory(
+    method: Callable[Concatenate[Memory, P], None],
+) -> Callable[Concatenate[Memory, P], None]:
+    """What is noted after the resource has done it: if it cannot be noted that is said, once, and is no failure."""
+
+    @wraps(method)
+    def advisory(self: Memory, *args: P.args, **more: P.kwargs) -> None:
+        try:
+            method(self, *args, **more)
+        except ConfigurationError as error:
+            if not self.complained:
+                say(f"warning: what became of the jobs could not be noted: {error}")
+            self.complained = True
+
+    return advisory
+
+
 class Memory:
     """The database. Any number of processes may use it at once; no lock is held between two calls.
+
+    Only what is noted before something is sent, and what is asked for, must succeed.
 
     Args:
         path: The file; default: in the user's state directory. It is made when something is written first.
@@ -84,45 +121,67 @@ class Memory:
 
             path = platformdirs.user_state_path("intercede") / "submissions.sqlite3"
         self.path = path
+        self.complained = False
 
-    def begin(self, tag: str, access: Access, resource: str, program: str, copies: int) -> tuple[int, bool]:
-        """Note a submission before anything is sent.
-
-        Returns:
-            Its number, and whether it is new (a tag may be used again).
-        """
+    def begin(self, tag: str, access: Access, resource: str, program: str, copies: int) -> Begun:
+        """Note a submission before anything is sent; its tag may have been used before."""
+        now = time.time()
         key = json.dumps(asdict(access), sort_keys=True)
         with self._open() as database:
             database.execute(
                 "DELETE FROM submissions WHERE created < ? AND settled "
                 "AND NOT EXISTS (SELECT 1 FROM jobs WHERE submission = id AND NOT purged)",
-                (time.time() - _KEPT,),
+                (now - _KEPT,),
             )
-            found = database.execute("SELECT id FROM submissions WHERE tag = ? AND access = ?", (tag, key)).fetchone()
+            found = database.execute(
+                "SELECT id, settled FROM submissions WHERE tag = ? AND access = ?", (tag, key)
+            ).fetchone()
             if found:
-                database.execute("UPDATE submissions SET created = ? WHERE id = ?", (time.time(), found[0]))
-                return found[0], False
+                database.execute("UPDATE submissions SET created = ?, settled = 0 WHERE id = ?", (now, found[0]))
+                return Begun(found[0], now, bool(found[1]))
             made = database.execute(
                 "INSERT INTO submissions (tag, access, resource, program, copies, created) VALUES (?, ?, ?, ?, ?, ?)",
-                (tag, key, resource, program, copies, time.time()),
+                (tag, key, resource, program, copies, now),
             )
-            return int(made.lastrowid or 0), True
+            return Begun(int(made.lastrowid or 0), now, None)
 
+    @_advisory
     def settle(self, number: int, refs: Mapping[int, str], *, complete: bool = True) -> None:
-        """Note the references that came of a submission, by index of the copy."""
+        """Note the references that came of a submission, by index of the copy; a new one is another job."""
         with self._open() as database:
             database.executemany(
                 "INSERT INTO jobs (submission, copy, ref) VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET ref = excluded.ref WHERE ref != excluded.ref",
+                "ON CONFLICT DO UPDATE SET ref = excluded.ref, status = '{}', purged = 0 WHERE ref != excluded.ref",
                 [(number, copy, ref) for copy, ref in refs.items()],
             )
-            database.execute("UPDATE submissions SET settled = ? WHERE id = ?", (complete, number))
+            # what was settled stays so: a part that was given up is never known
+            database.execute("UPDATE submissions SET settled = settled OR ? WHERE id = ?", (complete, number))
 
-    def forget(self, number: int) -> None:
-        """Forget a submission of which nothing was queued."""
+    @_advisory
+    def learn(
+        self, tag: str, access: Access, resource: str, copies: int, refs: Mapping[int, str], *, complete: bool
+    ) -> None:
+        """Note a submission that was made elsewhere."""
+        self.settle(self.begin(tag, access, resource, "", copies).number, refs, complete=complete)
+
+    @_advisory
+    def describe(self, number: int, program: str, copies: int) -> None:
+        """Note what a tag stands for now: its resource took this content, whatever the tag stood for earlier."""
         with self._open() as database:
-            database.execute("DELETE FROM submissions WHERE id = ?", (number,))
+            database.execute("UPDATE submissions SET program = ?, copies = ? WHERE id = ?", (program, copies, number))
+            database.execute("DELETE FROM jobs WHERE submission = ? AND copy >= ?", (number, copies))
 
+    @_advisory
+    def forget(self, begun: Begun) -> None:
+        """Forget a submission of which nothing was queued, unless its tag is in use again."""
+        with self._open() as database:
+            mine = (begun.number, begun.created)
+            if begun.before is None:
+                database.execute("DELETE FROM submissions WHERE id = ? AND created = ? AND NOT settled", mine)
+            elif begun.before:
+                database.execute("UPDATE submissions SET settled = 1 WHERE id = ? AND created = ?", mine)
+
+    @_advisory
     def saw(self, statuses: Mapping[str, Mapping[str, Any]]) -> None:
         """Note what was seen of jobs, by reference."""
         with self._open() as database:
@@ -130,14 +189,11 @@ class Memory:
                 "UPDATE jobs SET status = ? WHERE ref = ?", [(json.dumps(each), ref) for ref, each in statuses.items()]
             )
 
+    @_advisory
     def purged(self, refs: Iterable[str]) -> None:
         """Note that nothing is left of jobs on their resource."""
         with self._open() as database:
             database.executemany("UPDATE jobs SET purged = 1 WHERE ref = ?", [(ref,) for ref in refs])
-
-    def last(self) -> Remembered | None:
-        """The newest submission."""
-        return next(iter(self.newest(1)), None)
 
     def newest(self, limit: int = -1, since: float = 0) -> list[Remembered]:
         """Submissions, the newest first."""

@@ -115,22 +115,24 @@ async def _submit(session: Session, program: Sequence[str], wishes: Wishes) -> t
     words = screen.printable(shlex.join(program))[:500]
     element = session.element()
     # The tag is noted before anything is sent: whatever happens to us now, the jobs can be found again.
-    number, is_new = session.memory.begin(tag, absolute(session.access), settings.id, words, wishes.copies)
+    memory = session.memory
+    begun = memory.begin(tag, absolute(session.access), settings.id, words, wishes.copies)
     try:
         submission = await element.submit(description, wishes.copies, tag=tag)
     except _NOTHING_QUEUED:
-        if is_new:
-            session.memory.forget(number)
+        memory.forget(begun)
         raise
     except asyncio.CancelledError:
         say(f"it is not known what got through: intercede find {tag}")
         raise
     except SubmissionUnknown as error:
-        session.memory.settle(number, {ref.copy_index: str(ref) for ref in error.refs}, complete=False)
+        memory.describe(begun.number, words, wishes.copies)
+        memory.settle(begun.number, by_copy(error.refs), complete=False)
         raise SubmissionUnknown(
             tag, error.answer, f"`intercede find {tag}` tells what got through; the same --tag again is safe."
         ) from error
-    session.memory.settle(number, by_copy(submission))
+    memory.describe(begun.number, words, wishes.copies)
+    memory.settle(begun.number, by_copy(submission.refs))
     return submission, settings
 
 

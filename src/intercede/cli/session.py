@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from intercede import config, registry
 from intercede.cli.prompts import TerminalCredentials
+from intercede.cli.wiring import say
 from intercede.elements.group import ElementGroup
-from intercede.errors import ConfigurationError, InvalidReference, NotFound
+from intercede.errors import ConfigurationError, InvalidReference, NotFound, SubmissionUnknown
 from intercede.model import JobRef, check_tag
 
 if TYPE_CHECKING:
@@ -80,11 +81,15 @@ class Session:
     Args:
         access: What the options say: of new jobs, and of jobs that are not remembered.
         memory: What was submitted.
+
+    Attributes:
+        doubts: The submissions that were chosen, and are not known as a whole.
     """
 
     def __init__(self, access: Access, memory: Memory) -> None:
         self.access = access
         self.memory = memory
+        self.doubts: list[SubmissionUnknown] = []
         self._access_of: dict[str, Access] = {}
         self._route: dict[JobRef, str] = {}
         self.group = ElementGroup(self._open, route=lambda ref: self._route[ref])
@@ -108,6 +113,7 @@ class Session:
         Raises:
             ConfigurationError: A word means nothing.
             NotFound: The resource knows nothing of such a tag.
+            SubmissionUnknown: Not a job of a submission is known; of one with some, that is said.
         """
         chosen = [await self._choose(name) for name in names or ["@last"]]
         merged: dict[tuple[str, Access], Chosen] = {}
@@ -118,50 +124,78 @@ class Session:
             self._route |= dict.fromkeys(each.refs, self._label(each.access))
         return list(merged.values())
 
-    async def recall(self, tag: str, access: Access, number: int | None) -> Submission:
-        """Ask the resource what it has of a tag, and note it."""
-        found = await self.element(access).find(tag)
-        if number is None:
-            number, _ = self.memory.begin(tag, absolute(access), settings_of(access).id, "", len(found.results))
-        self.memory.settle(number, by_copy(found))
+    def known(self, tag: str) -> Remembered | None:
+        """The newest submission with a tag that is remembered, on the resource that is meant if any is."""
+        return next((each for each in self.memory.with_tag(tag) if self._is_meant(each)), None)
+
+    def now(self, access: Access) -> Access:
+        """A remembered access, with what the options say now: a file may have been moved since."""
+        said = {name: value for name, value in asdict(self.access).items() if name != "on" and value is not None}
+        return replace(access, **said)
+
+    async def recall(self, tag: str, access: Access, known: Remembered | None, *, abandon: bool = False) -> Submission:
+        """Ask the resource what it has of a tag (or give up on what is not known of it), and note it."""
+        element = self.element(access)
+        found = await (element.abandon(tag) if abandon else element.find(tag))
+        # As long as a part may still be queued, the resource is asked again.
+        complete = abandon or in_doubt(found) is None
+        refs = by_copy(found.refs)
+        if known is not None:
+            self.memory.settle(known.id, refs, complete=complete)
+        else:
+            resource = settings_of(access).id
+            self.memory.learn(tag, absolute(access), resource, len(found.results), refs, complete=complete)
         return found
+
+    async def _recalled(self, tag: str, access: Access, known: Remembered | None) -> Chosen:
+        found = await self.recall(tag, access, known)
+        if (doubt := in_doubt(found)) is not None:
+            if not found.refs:
+                raise doubt
+            self.doubts.append(doubt)
+            say(f"warning: {doubt}")
+        return Chosen(tag, access, list(found.refs), known)
 
     async def _choose(self, name: str) -> Chosen:
         if _REFERENCE.match(name):
             ref = JobRef.parse(name)
             known = self.memory.with_ref(str(ref))
-            access = known.access if known else replace(self.access, on=self.access.on or ref.resource)
+            access = self.now(known.access) if known else replace(self.access, on=self.access.on or ref.resource)
             return Chosen(ref.submission, access, [ref], known)
         tag, _, copies = name.partition(":")
         known = self._remembered(tag)
         if known is None:
-            found = await self.recall(check_tag(tag), self.access, None)
-            chosen = Chosen(tag, self.access, found.refs)
+            chosen = await self._recalled(check_tag(tag), self.access, None)
         elif known.settled:
-            chosen = Chosen(known.tag, known.access, [JobRef.parse(job.ref) for job in known.jobs.values()], known)
+            refs = [JobRef.parse(job.ref) for job in known.jobs.values()]
+            chosen = Chosen(known.tag, self.now(known.access), refs, known)
         else:
-            found = await self.recall(known.tag, known.access, known.id)
-            chosen = Chosen(known.tag, known.access, found.refs, known)
+            chosen = await self._recalled(known.tag, self.now(known.access), known)
         if copies:
             chosen.refs = _of_copies(chosen.refs, copies, name)
         return chosen
 
     def _remembered(self, tag: str) -> Remembered | None:
         if tag == "@last":
-            last = self.memory.last()
+            last = next(filter(self._is_meant, self.memory.newest(-1 if self.access.on else 1)), None)
             if last is None:
-                raise ConfigurationError("@last", "nothing was submitted yet", "Start with: intercede run -- hostname")
+                there = f" to {self.access.on}" if self.access.on else ""
+                advice = "Start with: intercede run -- hostname"
+                raise ConfigurationError("@last", f"nothing was submitted{there} yet", advice)
             return last
         if tag.startswith("@") or not tag:
             raise ConfigurationError(f"jobs {tag!r}", "it is neither @last, nor a tag, nor a reference ic1:...")
-        known = [each for each in self.memory.with_tag(tag) if self.access.on in {None, each.access.on}]
-        if not known and self.access.on is None:
+        known = self.known(tag)
+        if known is None and self.access.on is None:
             last = ", ".join(each.tag for each in self.memory.newest(3))
             advice = "If it was submitted elsewhere, say where with --on." + (
                 f" The last ones: {last}." if last else ""
             )
             raise ConfigurationError(f"jobs {tag!r}", "no such tag is remembered", advice)
-        return next(iter(known), None)
+        return known
+
+    def _is_meant(self, each: Remembered) -> bool:
+        return self.access.on in {None, each.access.on}
 
     def _label(self, access: Access) -> str:
         label = access.on or "local"
@@ -179,9 +213,22 @@ class Session:
         return registry.open_element(settings_of(access), credentials=credentials)
 
 
-def by_copy(submission: Submission) -> dict[int, str]:
-    """The references of a submission, by index of the copy."""
-    return {ref.copy_index: str(ref) for ref in submission.refs}
+def by_copy(refs: Iterable[JobRef]) -> dict[int, str]:
+    """References of a submission, by index of the copy."""
+    return {ref.copy_index: str(ref) for ref in refs}
+
+
+def in_doubt(found: Submission) -> SubmissionUnknown | None:
+    """What is not known of a submission: the first of it, in words of the command line."""
+    return next(
+        (worded(each, found.tag) for each in found.errors.values() if isinstance(each, SubmissionUnknown)), None
+    )
+
+
+def worded(error: SubmissionUnknown, tag: str) -> SubmissionUnknown:
+    """The same with advice for somebody at the command line."""
+    advice = f"Ask again later, or give up on it: intercede find --abandon {tag}"
+    return SubmissionUnknown(tag, error.answer, advice)
 
 
 def _of_copies(refs: Iterable[JobRef], text: str, name: str) -> list[JobRef]:

@@ -9,7 +9,7 @@ from intercede import config
 from intercede.cli import documents, screen
 from intercede.cli.exit_codes import Exit, of_errors
 from intercede.cli.memory import Memory
-from intercede.cli.session import Session, absolute, by_copy, settings_of
+from intercede.cli.session import Session, settings_of, worded
 from intercede.cli.wiring import say
 from intercede.errors import ConfigurationError, IntercedeError, SubmissionUnknown
 from intercede.model import check_tag, parse_walltime
@@ -24,15 +24,11 @@ __all__ = ["find", "queues", "resources", "submission_document", "submissions", 
 
 async def find(access: Access, tag: str, *, abandon: bool, as_json: bool) -> int:
     """Ask what got through under a tag."""
-    memory = Memory()
-    known = next((each for each in memory.with_tag(check_tag(tag)) if access.on in {None, each.access.on}), None)
-    access = known.access if known else access
-    async with Session(access, memory) as session:
-        element = session.element()
-        found = await (element.abandon(tag) if abandon else element.find(tag))
+    async with Session(access, Memory()) as session:
+        known = session.known(check_tag(tag))
+        access = session.now(known.access) if known else access
+        found = await session.recall(tag, access, known, abandon=abandon)
         resource = settings_of(access).id
-        number = known.id if known else memory.begin(tag, absolute(access), resource, "", len(found.results))[0]
-        memory.settle(number, by_copy(found))
         if as_json:
             screen.emit(submission_document(found, access.on, resource))
             return of_errors(found.errors.values())
@@ -49,8 +45,7 @@ def _without_a_job(found: Submission) -> list[str]:
     said: dict[str, list[int]] = {}
     for copy, error in found.errors.items():
         if isinstance(error, SubmissionUnknown):
-            advice = f"Ask again later, or give up on it: intercede find --abandon {found.tag}"
-            error = SubmissionUnknown(found.tag, error.answer, advice)
+            error = worded(error, found.tag)
         said.setdefault(str(error), []).append(copy)
     return [f"{'copy' if len(each) == 1 else 'copies'} {ranges(each)}: {text}" for text, each in said.items()]
 
@@ -198,6 +193,10 @@ def _resource(loaded: config.Config, name: str) -> dict[str, Any]:
 def _span(text: str, option: str) -> timedelta:
     try:
         span = parse_walltime(text)
+        if isinstance(span, timedelta):
+            _ = datetime.now(UTC) - span
+    except OverflowError:
+        raise ConfigurationError(f"{option} {text}", "no calendar goes back so far") from None
     except ValueError as error:
         raise ConfigurationError(f"{option} {text}", str(error)) from None
     if not isinstance(span, timedelta):

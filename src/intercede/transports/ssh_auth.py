@@ -167,6 +167,7 @@ class Client(asyncssh.SSHClient):
             host=f"{self._target.host}:{self._target.port}",
             prompts=prompts,
             instruction=instruction,
+            jump=self._target.jump,
         )
         loop = asyncio.get_running_loop()
         until = self._deadline.when()

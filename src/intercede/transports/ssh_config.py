@@ -10,7 +10,7 @@ import getpass
 import glob
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -54,6 +54,7 @@ class Target:
         options: The rest of the configuration, for AsyncSSH: algorithms, methods, address family, ...
         keepalive: Seconds between keep-alives.
         connect_timeout: Seconds for the connection, authentication included.
+        jump: Whether it is a hop on the way to the submit host.
     """
 
     alias: str
@@ -70,13 +71,14 @@ class Target:
     options: SSHClientConfig
     keepalive: float
     connect_timeout: float
+    jump: bool = False
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What two targets have in common that may share a connection."""
         return (
             self.alias, self.host, self.port, self.user, self.identities, self.certificates, self.only_identities,
-            self.agent, self.host_keys, self.known_hosts, self.proxy_command,
+            self.agent, self.host_keys, self.known_hosts, self.options.get("HostKeyAlias"), self.proxy_command,
         )  # fmt: skip
 
     def __str__(self) -> str:
@@ -144,7 +146,8 @@ def resolve(settings: SSHSettings) -> tuple[Target, ...]:
     Raises:
         ConfigurationError: The configuration cannot be read, or says what we cannot do.
     """
-    return tuple(_chain(settings, settings, settings.jump, 0))
+    *hops, last = _chain(settings, settings, settings.jump, 0)
+    return (*(replace(hop, jump=True) for hop in hops), last)
 
 
 def _chain(hop: Hop, settings: SSHSettings, jump: Sequence[Hop] | None, depth: int) -> list[Target]:
