@@ -57,6 +57,21 @@ def shell_with(where: Path, folder: Path, functions: str, **environment: str) ->
     return run
 
 
+def levels(expression: str) -> int:
+    """How deep HTCondor sees an expression, at most: it evaluates none of 400 levels."""
+    above = [[0, 0]]  # operators, and what is deepest in parentheses among them
+    for sign in re.findall(r"[(){}?]|[|][|]|&&", expression):
+        if sign in "({":
+            above.append([0, 0])
+        elif sign in ")}":
+            inside = above.pop()
+            above[-1][1] = max(above[-1][1], 1 + sum(inside))
+        else:
+            above[-1][0] += 1
+    (whole,) = above
+    return sum(whole)
+
+
 def calls(folder: Path) -> list[str]:
     """What was called so far, in order: `<command><word><word>`."""
     return (folder / "calls").read_text().splitlines()

@@ -138,9 +138,10 @@ class BatchElement:
     async def sweep(self, older_than: timedelta) -> Sequence[str]:
         """Purge submissions older than that whose jobs have all ended; gives their tags.
 
-        A job that no source knows counts as ended if its submission is older than `lost_after` as well.
+        A job that no source knows counts as ended if its submission is older than `lost_after` as well. Copies that
+        were never queued go too: the same tag queues them no more.
         """
-        return await sweep(self, older_than)
+        return await sweep(self, older_than, self._orders.purge_rest)
 
     async def status(self, refs: Iterable[JobRef]) -> dict[JobRef, JobStatus]:
         """Give the status of every job asked for, in the order asked, in one remote execution.

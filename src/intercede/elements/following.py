@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from intercede.answers import JobState, JobStatus
@@ -35,7 +36,11 @@ class Desk:
         self._turn = asyncio.Lock()
 
     async def status(self, refs: Iterable[JobRef]) -> dict[JobRef, JobStatus]:
-        """Ask for jobs, together with whoever else asks now."""
+        """Ask for jobs, together with whoever else asks now.
+
+        Raises:
+            ConfigurationError: The element was closed meanwhile.
+        """
         wanted = dict.fromkeys(refs)
         if not wanted:
             return {}
@@ -44,7 +49,14 @@ class Desk:
             self._next = asyncio.ensure_future(self._one())
             self._asking.add(self._next)
             self._next.add_done_callback(self._asked)
-        answer = await asyncio.shield(self._next)
+        asked = self._next
+        try:
+            answer = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if asked.cancelled() and (task is None or not task.cancelling()):
+                raise _closed("status") from None
+            raise
         return dict(answer) if list(answer) == list(wanted) else {ref: answer[ref] for ref in wanted}
 
     async def _one(self) -> dict[JobRef, JobStatus]:
@@ -63,6 +75,10 @@ class Desk:
         for each in asking:
             each.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+
+
+def _closed(asked: str) -> ConfigurationError:
+    return ConfigurationError(asked, "the element was closed meanwhile", "Open it again.")
 
 
 class _Watcher:
@@ -110,6 +126,7 @@ class Watchers:
 
         Raises:
             IntercedeError: The resource did not answer for `patience` seconds, or refused who we are.
+            ConfigurationError: The element was closed meanwhile.
         """
         watcher = _Watcher(dict.fromkeys(refs))
         if not watcher.open:
@@ -149,8 +166,10 @@ class Watchers:
                 self._tell_all(error)
                 return
             except Exception as error:  # a fault of ours must reach whoever watches, not a log
-                log.exception("watch")
-                self._tell_all(ConfigurationError("watch", repr(error)))
+                # its words may hold a secret
+                kind = type(error).__name__
+                log.error("watch: %s\n%s", kind, "".join(traceback.format_tb(error.__traceback__)))
+                self._tell_all(ConfigurationError("watch", f"{kind}: where it was raised is in the log"))
                 return
             interval = bounds.min_interval if changed else min(interval * 1.5, bounds.max_interval)
             # a slow answer is how a busy daemon says so
@@ -169,10 +188,12 @@ class Watchers:
 
     def _tell_all(self, error: IntercedeError) -> None:
         for watcher in self._all:
-            watcher.news.put_nowait(error)
+            if watcher.open:
+                watcher.news.put_nowait(error)
 
     async def aclose(self) -> None:
-        """End the poll."""
+        """End the poll; whoever still watches is told."""
+        self._tell_all(_closed("watch"))
         poll, self._poll = self._poll, None
         if poll is not None and poll is not asyncio.current_task():
             poll.cancel()

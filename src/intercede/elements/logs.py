@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from intercede.answers import LogChunk
 from intercede.errors import ConfigurationError, NotFound, ParseError
 from intercede.workarea.programs import program
-from intercede.workarea.sections import check
+from intercede.workarea.sections import Section, check, refuse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -60,7 +60,7 @@ class Logs:
         check(answer, asked)
         head, _, data = answer.stdout.partition(b"\n")
         said = head.decode("ascii", "replace").split()
-        if not said or said[0] != nonce:
+        if len(said) < 2 or said[0] != nonce:
             raise ParseError(asked, "no answer", text=answer.complaint)
         if said[1] == "data" and len(said) == 5:
             begin, size, ended = int(said[2]), int(said[3]), said[4] == "1"
@@ -68,6 +68,7 @@ class Logs:
             return LogChunk(data, begin, at, ended and at >= size)
         if said[1] == "absent":
             return None
+        refuse(Section(tuple(said[1:]), data.decode("utf-8", "replace").partition(f"\n{nonce} ")[0]), asked)
         why = "a link leads there, which is not followed" if said[1] == "link" else "the resource keeps nothing of it"
         raise NotFound(asked, why)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from intercede.answers import JobState, JobStatus, Outcome
 from intercede.elements.sandbox import Sandbox
 from intercede.errors import CommandError, ConfigurationError, IntercedeError, NotFound, StorageError
+from intercede.workarea.operations import Area
 from intercede.workarea.scheduler import ranges
 
 if TYPE_CHECKING:
@@ -16,13 +18,13 @@ if TYPE_CHECKING:
     from intercede.model import JobRef
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
-    from intercede.workarea.operations import Area
     from intercede.workarea.scheduler import Scheduler
 
 __all__ = ["Orders", "Run", "check_names"]
 
 T = TypeVar("T")
 Answers = dict["JobRef", "Outcome | IntercedeError"]
+_SLICE = 100  # submissions in one execution: each costs commands, one after the other, and all have one time limit
 
 
 class Run(Protocol):
@@ -72,9 +74,7 @@ class Orders:
         answers: Answers = {}
         tags: dict[str, list[JobRef]] = {}
         for ref, status in statuses.items():
-            # what a queue shows without our knowing what it means may well run
-            shown = bool(self._scheduler.sources[1]) and status.source == self._scheduler.sources[0]
-            if status.state.is_final or (status.state is JobState.UNKNOWN and not shown):
+            if status.state.is_final or (status.state is JobState.UNKNOWN and not self._is_shown(status)):
                 tags.setdefault(ref.submission, []).append(ref)
             else:
                 said = f"it is {status.state}" + (f" ({status.detail})" if status.detail else "")
@@ -87,6 +87,11 @@ class Orders:
                 for ref in group:
                     answers[ref] = _purged(ref, verdict, text)
         return {ref: answers[ref] for ref in statuses}
+
+    async def purge_rest(self, tag: str) -> bool:
+        """Remove what is kept of copies that were never queued, and then cannot be; gives whether nothing is left."""
+        said = await self._run(lambda area: area.order("purge", [f"{tag} rest"], self._limits.command_time))
+        return said.get((tag,), ("", ""))[0] in {"0", "gone"}
 
     async def renew(self, refs: Iterable[JobRef], secrets: Mapping[str, bytes | str]) -> Answers:
         """Replace secrets by name."""
@@ -102,6 +107,13 @@ class Orders:
         done = await self._run(lambda area: area.renew(sandbox, self._limits.command_time))
         return {ref: _renewed(ref, done.get((ref.submission, ref.copy_index))) for ref in wanted}
 
+    def _is_shown(self, status: JobStatus) -> bool:
+        """Whether the queue shows a job without our knowing what that means: it may well run."""
+        queue, history = self._scheduler.sources
+        # where there is no history, what is missing has the queue as its source as well
+        told = bool(history) or (bool(status.native_state) and status.reason is None)
+        return status.source == queue and told
+
     def _parts(self, refs: Iterable[JobRef]) -> dict[tuple[str, int], list[JobRef]]:
         def part(ref: JobRef) -> tuple[str, int]:
             return ref.submission, self._scheduler.first_of(ref)
@@ -109,9 +121,11 @@ class Orders:
         return {key: list(group) for key, group in groupby(sorted(refs, key=part), part)}
 
     async def _order(self, name: str, lines: Mapping[tuple[str, str], str], refs: list[JobRef]) -> Answers:
-        if not lines:
-            return {}
-        said = await self._run(lambda area: area.order(name, lines.values(), self._limits.command_time))
+        said: dict[tuple[str, ...], tuple[str, str]] = {}
+        every = list(lines.values())
+        for start in range(0, len(every), _SLICE):
+            some = every[start : start + _SLICE]
+            said |= await self._run(partial(Area.order, name=name, lines=some, seconds=self._limits.command_time))
         answers: Answers = {}
         for ref in refs:
             verdict, text = said.get((ref.submission, str(self._scheduler.first_of(ref))), ("", "no answer"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from intercede.model import Copy, JobDescription
 
-__all__ = ["Sandbox", "collect_inputs", "secret_files"]
+__all__ = ["InputLost", "Sandbox", "collect_inputs", "secret_files"]
 
 _BLOCK = 256 * 1024
 # tar(5), GNU format: mode, owner, group, size and time; then, after checksum and type, no link and no names of owners
@@ -75,6 +75,10 @@ def secret_files(description: JobDescription, copies: Sequence[Copy]) -> Iterato
     for index, copy in enumerate(copies):
         for name, secret in {**description.secrets, **copy.secrets}.items():
             yield f"secrets/{index}/{name}", secret.get_secret_value()
+
+
+class InputLost(ConfigurationError):
+    """An input could be read when it was looked at, and not when it was sent: what was sent is cut off."""
 
 
 class Sandbox:
@@ -137,11 +141,14 @@ class Sandbox:
             return
         yield _header(f"in/{name}", seen.st_size, 0o700 if seen.st_mode & 0o100 else 0o600, int(seen.st_mtime))
         left = seen.st_size
-        with path.open("rb") as file:
-            while left:
-                data = file.read(min(left, _BLOCK))
-                if not data:
-                    raise ConfigurationError(f"inputs.{name}", f"{path} shrank while it was read")
-                left -= len(data)
-                yield data
+        try:
+            with path.open("rb") as file:
+                while left:
+                    data = file.read(min(left, _BLOCK))
+                    if not data:
+                        raise InputLost(f"inputs.{name}", f"{path} shrank while it was read")
+                    left -= len(data)
+                    yield data
+        except OSError as error:
+            raise InputLost(f"inputs.{name}", f"{path}: {error.strerror}", "It was there before.") from error
         yield _padding(seen.st_size)

@@ -47,8 +47,16 @@ def check_flat(refs: Iterable[JobRef]) -> None:
         raise InvalidReference("fetch_output", "jobs of several submissions cannot be brought back flat")
 
 
-async def sweep(element: Element, older_than: timedelta) -> list[str]:
-    """Purge submissions that are older and whose jobs have all ended; gives their tags."""
+async def sweep(
+    element: Element, older_than: timedelta, rest: Callable[[str], Awaitable[bool]] | None = None
+) -> list[str]:
+    """Purge submissions that are older and whose jobs have all ended; gives their tags.
+
+    Args:
+        element: Whose.
+        older_than: By how much.
+        rest: Takes away what is kept of a submission's copies that were never queued; gives whether nothing is left.
+    """
     now = datetime.now(UTC)
     before, lost = now - older_than, now - element.settings.lost_after
     infos = [each for each in await element.list() if each.submitted <= before and not each.purged and each.complete]
@@ -57,7 +65,8 @@ async def sweep(element: Element, older_than: timedelta) -> list[str]:
     for info in infos:
         if all(_is_over(statuses[ref], forgotten=info.submitted < lost) for ref in info.refs):
             outcomes = await element.purge(info.refs)
-            if not any(isinstance(each, Exception) for each in outcomes.values()):
+            failed = any(isinstance(each, Exception) for each in outcomes.values())
+            if not failed and (rest is None or len(info.refs) == info.copies or await rest(info.tag)):
                 swept.append(info.tag)
     return swept
 

@@ -9,15 +9,16 @@ import time
 from typing import TYPE_CHECKING
 
 from intercede.answers import Submission, SubmissionInfo
-from intercede.elements.sandbox import Sandbox, collect_inputs, secret_files
+from intercede.elements.sandbox import InputLost, Sandbox, collect_inputs, secret_files
 from intercede.errors import (
+    CommandError,
     ConfigurationError,
     ConnectionLost,
     IntercedeError,
+    LimitExceeded,
     NotFound,
     ParseError,
     QueueFull,
-    SchedulerUnavailable,
     StorageError,
     SubmissionUnknown,
     TagConflict,
@@ -76,7 +77,7 @@ class Submitting:
     async def submit(self, description: JobDescription, copies: int | Iterable[Copy], tag: str | None) -> Submission:
         """Submit; see `BatchElement.submit`."""
         each = copies_of(copies)
-        tag = new_tag() if tag is None else check_tag(tag)
+        fresh, tag = tag is None, new_tag() if tag is None else check_tag(tag)
         check_container(description, self._settings)
         words = self._scheduler.words(description, self._settings)
         inherited = {name: os.environ[name] for name in description.inherit if name in os.environ}
@@ -86,7 +87,14 @@ class Submitting:
             texts, list(secret_files(description, each)), collect_inputs(description), ("runner", "supervisor")
         )
         for _ in range(3):
-            answer = await self._send(tag, digest, len(each), words, sandbox)
+            try:
+                answer = await self._send(tag, digest, len(each), words, sandbox)
+            except InputLost as error:
+                # where parts of that tag are there already, the others may have been queued without a look at the files
+                if fresh:
+                    raise
+                raise SubmissionUnknown(tag, str(error)) from error
+            fresh = False
             if answer.verdict == "conflict":
                 said = "it was used here for another description, other copies, or by another resource"
                 raise TagConflict(f"tag {tag}", said, "Choose another tag; nothing was queued.")
@@ -151,9 +159,12 @@ class Submitting:
         seconds = self._settings.limits.submit_time + sandbox.size / SLOWEST
         try:
             return await self._run(lambda area: area.submit(tag, digest, copies, words, sandbox, seconds), retry=False)
-        except (ConnectionLost, ParseError) as error:
+        except (ConnectionLost, ParseError, LimitExceeded) as error:
             raise SubmissionUnknown(tag, f"the answer was lost: {error}") from error
-        except SchedulerUnavailable as error:
+        except CommandError as error:
+            # no shell to run it, or no place to write to; one that was killed may have been so after it had submitted
+            if isinstance(error, StorageError) or error.returncode in {126, 127}:
+                raise
             raise SubmissionUnknown(tag, str(error)) from error
 
     def _results(self, tag: str, keys: tuple[str, ...], chunks: Sequence[Chunk]) -> Submission:

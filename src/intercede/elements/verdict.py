@@ -98,15 +98,15 @@ def judge(ref: JobRef, seen: Sighting, memory: Memory, settings: ResourceSetting
         return _ended(fields, seen.record, cancelled=seen.cancelled, by_itself=observed.by_itself)
     if before is not None and before.state.is_final and seen.record is None:
         return before
-    if seen.queue is not None and observed is None and not seen.queue.state.is_final and not _is_another(seen.queue):
-        said = f"the job of that number is called {seen.queue.name!r}: it was renamed, or is none of ours"
-        status = alive(ref, seen.queue, seen.sources[0], seen.now, Memory())
-        return status._replace(state=JobState.UNKNOWN, detail=said)
     blank = JobStatus(ref, JobState.UNKNOWN, source="record", observed=seen.now)
     if before is not None:
         blank = blank._replace(queue=before.queue, submitted=before.submitted, node=before.node)
     if seen.record is not None and _has_ended(seen.record, seen, settings):
         return _ended(blank._asdict() | {"state": JobState.FAILED}, seen.record, cancelled=seen.cancelled)
+    if seen.queue is not None and observed is None and not seen.queue.state.is_final and not _is_another(seen.queue):
+        said = f"the job of that number is called {seen.queue.name!r}: it was renamed, or is none of ours"
+        status = alive(ref, seen.queue, seen.sources[0], seen.now, Memory())
+        return status._replace(state=JobState.UNKNOWN, detail=said)
     if seen.purged:
         return blank._replace(detail="its files were purged, and the system has forgotten it")
     if seen.cancelled and seen.answered:

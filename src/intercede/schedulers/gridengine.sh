@@ -1,5 +1,6 @@
 # Grid Engine on the submit host. Words that go to qsub come from gridengine.py as arguments.
 ic_ended='^z'
+ic_name_at=3
 ic_limit() { qconf -sconf global | awk '$1 == "max_aj_tasks" && $2 > 0 { print $2 }'; }
 # DIRECTORY: what tells in queue and accounting which work area a job belongs to
 ic_account() { printf '%s' "$1" | cksum | { read -r ic_sum ic_size; echo "ic-$ic_sum-$ic_size"; }; }

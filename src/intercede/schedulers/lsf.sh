@@ -1,6 +1,7 @@
 # LSF on the submit host, after the LSF 10.1 Command Reference, and never seen by us. Every submission is an array, whose
 # index counts from 1. WORDS of ic_submit: options of bsub.
 ic_ended='^(DONE|EXIT)'
+ic_name_at=6
 ic_limit() { bparams -a 2>/dev/null | awk '$1 == "MAX_JOB_ARRAY_SIZE" { n = $3 } END { print n + 0 ? n + 0 : 1000 }'; }
 # What tells our submission from any other of that name: its directory, and when that was made.
 ic_stamp() { printf '%s-%s\n' "$(printf '%s' "$1" | cksum | cut -d' ' -f1)" "$(date -r "$1/size" +%s)"; }

@@ -1,5 +1,6 @@
 # OAR on the submit host. Words that go to oarsub come from oar.py as arguments.
 ic_ended='^(Terminated|Error)$'
+ic_name_at=3
 ic_limit() { :; }
 # DIRECTORY: what tells in the database which work area a job belongs to; the runner does not read it
 ic_mark() { printf '%s' "$1" | cksum | { read -r ic_sum ic_size; echo "ic-$ic_sum-$ic_size"; }; }

@@ -1,5 +1,6 @@
 # OpenPBS on the submit host. WORDS of ic_submit: whether the job may run again (y or n), then options of qsub.
 ic_ended='^[FX]'
+ic_name_at=8
 ic_limit() { qstat -B -f -F json | sed -n 's/^.*"max_array_size":[^0-9]*\([0-9][0-9]*\).*$/\1/p'; }
 # What tells our submission from any other of that name: its directory, and when that was made.
 ic_stamp() { printf '%s-%s\n' "$(printf '%s' "$1" | cksum | cut -d' ' -f1)" "$(date -r "$1/size" +%s)"; }

@@ -36,8 +36,9 @@ __all__ = ["Process"]
 
 STATES: dict[str, tuple[JobState, Reason | None, str]] = {
     "CANCELLED": (JobState.CANCELLED, None, "cancelled before it started"),
-    "ELSEWHERE": (JobState.UNKNOWN, Reason.LOST, "it was started on another host, or before this one was booted"),
+    "ELSEWHERE": (JobState.UNKNOWN, Reason.LOST, "it was started before this host was booted"),
     "EXITED": (JobState.FAILED, None, ""),  # its record says how
+    "FOREIGN": (JobState.UNKNOWN, None, "it belongs to another host, which alone sees its processes: ask there"),
     "PENDING": (JobState.QUEUED, None, ""),
     "RUNNING": (JobState.RUNNING, None, ""),
     "SUSPENDED": (JobState.SUSPENDED, None, "its processes are stopped"),

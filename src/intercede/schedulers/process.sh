@@ -42,6 +42,7 @@ ic_queue() { # reads the records of ic_wanted; any question restarts a superviso
   { printf '%s\n\n' "$ic_wanted"; records; } | ic_host=$ic_host awk '
     !told && $0 == "" { told = 1; next }
     !told { native[$1 " " $2] = $3; next }
+    function machine(host) { sub(/\.[0-9a-f]+$/, "", host); return host }
     $3 == "purged" { next }
     { job = native[$1 " " $2]; sub(/_[0-9]+$/, "", job); host = job; sub(/\.[0-9a-f]+$/, "", host)
       if (!($1 in id)) { id[$1] = ""; f = "./" $1 "/process"
@@ -50,6 +51,7 @@ ic_queue() { # reads the records of ic_wanted; any question restarts a superviso
       if (id[$1] != "" && id[$1] != job) next
       if ($4 == "v1" && $7 != "-") word = "EXITED"
       else if ($3 == "cancelled" && $4 != "v1") word = "CANCELLED"
+      else if (machine(host) != machine(ENVIRON["ic_host"])) word = "FOREIGN"
       else if (host != ENVIRON["ic_host"]) word = "ELSEWHERE"
       else word = ($4 == "v1") ? "STARTED" : "PENDING"
       if (!($1 in sent)) { sent[$1] = "-"; f = "./" $1 "/meta"
@@ -75,6 +77,11 @@ ic_queue() { # reads the records of ic_wanted; any question restarts a superviso
 ic_history() { cat >/dev/null; }
 ic_cancel() { # NAME TAG RANGES: ends the processes of jobs that run; the mark keeps the others from starting
   present "$2" || { echo "the resource keeps nothing of $2"; return 1; }
+  # any other host sees neither its processes nor its supervisor
+  if plain "$2/process" && read -r _ _ _ _ ic_on <"$2/process"; then
+    ic_on=${ic_on%.*.*} ic_host=$(ic_here_is)
+    [ "$ic_on" = "${ic_host%.*}" ] || { echo "it belongs to host $ic_on: cancel it there"; return 1; }
+  fi
   mark "$2" "$3" || return 1
   # the supervisor would start what was cancelled, only to see that; a new one leaves it out (jobs have their own session)
   { read -r ic_pid <"$2/.supervisor"; } 2>/dev/null && ! flock -n "$2/.supervisor" true && kill -TERM "-$ic_pid" 2>/dev/null &&

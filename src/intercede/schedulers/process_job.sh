@@ -16,9 +16,11 @@ ic_ticks() {
 # the turn waits until there is room for him, so a wide job is not starved by narrow ones.
 ic_admit() {
   read -r ic_slots ic_cores _ _ _ <"$ic_dir/process"
-  ic_pool=$ic_dir/../.slots/$(uname -n)
-  [ ! -L "$ic_dir/../.slots" ] && mkdir -p "$ic_pool" || exit 73
+  ic_pool=${ic_dir%/*}/.slots/$(uname -n)
+  [ ! -L "${ic_dir%/*}/.slots" ] && mkdir -p "$ic_pool" || exit 73
   exec 8>"$ic_pool/turn" && flock 8 || exit 73
+  # after a cancel a second one may wait for the same copy: it is not to keep others waiting for room that it does not need
+  [ ! -d "c/$ic_copy" ] || exit 0
   while :; do
     ic_used=0
     for ic_name in "$ic_pool"/[0-9]*; do

@@ -1,5 +1,6 @@
 # Slurm on the submit host. Words that go to sbatch come from slurm.py as arguments.
 ic_ended='^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT)'
+ic_name_at=4
 ic_limit() { scontrol show config | sed -n 's/^MaxArraySize *= *//p'; }
 ic_submit() { # DIRECTORY NAME FIRST COUNT WORDS...
   ic_d=$1 ic_n=$2 ic_f=$3 ic_c=$4
@@ -57,11 +58,14 @@ ic_history() { # lines `TAG COPY NATIVE ...` on stdin; of a range, the first one
   # one line, as of a whole array, needs no further program
   if read -r ic_t ic_c ic_id ic_x; then
     ic_ids=$({ echo "- - $ic_ids"; echo "- - $ic_id"; cat; } | awk '
-      { sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n++ ? "," : ""), $3 }')
+      { sub(/_.*/, "", $3) } !($3 in seen) { seen[$3] = 1; printf "%s%s", (n ? n % 5000 ? "," : " " : ""), $3; n++ }')
   fi
-  # as above: the tasks that never started are one line
-  SLURM_BITSTR_LEN=0 sacct -n -P -X -j "$ic_ids" \
-    -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit
+  # the kernel takes no argument of over 128 KiB
+  for ic_id in $ic_ids; do
+    # as above: the tasks that never started are one line
+    SLURM_BITSTR_LEN=0 sacct -n -P -X -j "$ic_id" \
+      -o JobID,State,ExitCode,JobName,Partition,NodeList,Submit,Start,End,Timelimit || return
+  done
 }
 # NAME IDS…: runs the command in ic_do on jobs that have that name, and on no others, whatever the ids say. Filters of
 # scancel would cost a request for each task, and scontrol has none.

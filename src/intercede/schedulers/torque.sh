@@ -1,6 +1,7 @@
 # Torque, where it differs from OpenPBS, whose functions come before these. After the manual (Torque 6.1, Administrator's
 # Guide, Appendix A), and never seen by us.
 ic_ended='^$'
+ic_name_at=0 # none: the table of qstat cuts names off
 # its names have at most 15 letters, and those of an array's jobs the index behind them: ours is among the variables
 ic_columns='job_state substate exit_status Hold_Types Stageout_status run_count IC_NAME queue exec_host ctime start_time comp_time Resource_List.walltime comment'
 ic_keep=0

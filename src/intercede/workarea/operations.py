@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from intercede.errors import ParseError
 from intercede.workarea.programs import program
-from intercede.workarea.scheduler import Observation, Scheduler, numbers, unavailable
+from intercede.workarea.scheduler import Observation, Scheduler, natural, numbers, unavailable
 from intercede.workarea.sections import Section, must_exist, sections
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ class Known:
     def submitted(self) -> datetime:
         """When it was sent, by the sender's clock."""
         stamp = self.meta.get("submitted", 0)
-        return datetime.fromtimestamp(float(stamp) if isinstance(stamp, int | float) else 0, UTC)
+        try:
+            return datetime.fromtimestamp(float(stamp) if isinstance(stamp, int | float) else 0, UTC)
+        except (OverflowError, ValueError, OSError):
+            return datetime.fromtimestamp(0, UTC)
 
 
 class Record(NamedTuple):
@@ -154,14 +157,10 @@ def _line(tag: str, copy: int, last: int, native: str, *, known: bool) -> str:
     return f"{tag} {copy if last == copy else f'{copy}-{last}'} {native}{' known' if known else ''}"
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
-
-
 @lru_cache(4096)
 def _when(text: str) -> datetime | None:
-    seconds = _number(text)
-    return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < 10**11 else None
+    seconds = natural(text)
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
 
 
 @lru_cache(4096)
@@ -172,9 +171,9 @@ def _cpu(text: str) -> float | None:
         for part in text.split(","):
             minutes, _, seconds = part.rstrip("s").partition("m")
             total += int(minutes) * 60 + float(seconds.replace(",", "."))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return total
+    return total if 0 <= total < 1e11 else None
 
 
 def read_record(words: Sequence[str]) -> Record | None:
@@ -183,11 +182,11 @@ def read_record(words: Sequence[str]) -> Record | None:
         return None
     _, attempt, started, ended, code, signal, flag, cpu, node = words[:9]
     return Record(
-        _number(attempt) or 1,
+        natural(attempt) or 1,
         _when(started),
         _when(ended),
-        _number(code),
-        _number(signal),
+        natural(code),
+        natural(signal),
         "" if flag == "-" else flag,
         _cpu(cpu),
         node,
@@ -216,7 +215,7 @@ def _known(said: Iterable[Section], asked: str) -> list[Known]:
 def _one(head: Section, rest: Sequence[Section], asked: str) -> Known:
     try:
         meta = json.loads(head.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         meta = {}
     bodies = {section.head: section.body for section in rest}
     chunks = tuple(_chunk(section, asked) for section in rest if section.head == "chunk")
@@ -330,9 +329,10 @@ def _read_records(text: str, found: StatusAnswer) -> None:
         tag, copies, mark = words[:3]
         record = read_record(words[3:])
         for copy in copies.split(","):
-            if not copy.isdigit():
+            index = natural(copy)
+            if index is None:
                 continue
-            job = (tag, int(copy))
+            job = (tag, index)
             if mark == "cancelled":
                 found.cancelled.add(job)
             elif mark == "purged":

@@ -53,7 +53,7 @@ plain() { [ -f "$1" ] && [ ! -L "$1" ]; }
 # scheduler's own words where they are known.
 chunks() {
   ic_first=0
-  plain "$1/size" && read -r ic_total ic_size <"$1/size" || return 1
+  plain "$1/size" && read -r ic_total ic_size <"$1/size" && [ "$ic_size" -gt 0 ] 2>/dev/null || return 1
   while [ "$ic_first" -lt "$ic_total" ]; do
     ic_count=$((ic_total - ic_first))
     [ "$ic_count" -le "$ic_size" ] || ic_count=$ic_size

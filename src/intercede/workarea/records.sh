@@ -10,14 +10,19 @@ records() {
   { doubtful; printf '\n%s\n' "$ic_jobs"; } | awk -v together="${1-}" '
     !wanted && $0 == "" { wanted = 1; next }
     !wanted { doubtful[$0] = 1; next }
-    function among(tag, copy, list,    i, n, r, m, e, key, file, line) {
+    # the ranges of a list become marks of copies, once, and none beyond the last that is asked for
+    function among(tag, copy, list,    i, n, r, key, file, line) {
       key = tag "/" list; file = "./" key
-      if (!(key in orders)) { orders[key] = ""
-        if (!(file in doubtful)) { while ((getline line < file) > 0) orders[key] = orders[key] "," line; close(file) } }
-      if (orders[key] == "") return 0
-      n = split(orders[key], r, ",")
-      for (i = 1; i <= n; i++) { m = split(r[i], e, "-"); if (m && copy >= e[1] + 0 && copy <= e[m] + 0) return 1 }
-      return 0
+      if (!(key in orders)) { orders[key] = 1
+        if (!(file in doubtful)) { while ((getline line < file) > 0) { n = split(line, r, ","); for (i = 1; i <= n; i++) expand(key, r[i]) }
+          close(file) } }
+      return (key, copy) in marked
+    }
+    function expand(key, range,    m, e, c, end) {
+      m = split(range, e, "-")
+      if (!m || (key, range) in marked) return
+      marked[key, range] = 1; end = e[m] + 0 > most ? most : e[m] + 0
+      for (c = e[1] + 0; c <= end; c++) marked[key, c] = 1
     }
     # a job that was ended by force has said only, in a file of its own, that it was told to
     function heed(    command, file, word, i, m, n, flag, line) {
@@ -36,6 +41,7 @@ records() {
       line = "-"
       if (!(file in doubtful)) { if ((getline line < file) <= 0) line = "-"; close(file) }
       tag[++jobs] = this; copy[jobs] = $0; said[jobs] = line
+      if ($0 + 0 > most) most = $0 + 0
       if (line ~ /^[^ ]+ [^ ]+ [^ ]+ - /) {
         asks[home "/.flag"] = jobs; unsure = unsure " " home "/.flag"
         if (length(unsure) > 60000) heed() } }

@@ -34,7 +34,8 @@ ic_among "$ic_copy" cancelled || ic_admit
 ic_start=$(date +%s)
 # The copy's directory appears with the record of its start in it: of two that would start it, one does.
 ic_home=$ic_here ic_here=$ic_dir/c/.$ic_copy.$$
-mkdir -p "$ic_here/work" && ic_record - - - - - || exit 73
+# No absolute path: what was purged meanwhile must not be there again.
+mkdir -p "c/${ic_here##*/}/work" && ic_record - - - - - || { ic_after; exit 73; }
 if ic_again && { [ -e "$ic_home" ] || [ -L "$ic_home" ]; }; then rm -rf "$ic_home"; fi
 mv "$ic_here" "$ic_home" 2>/dev/null
 if [ -d "$ic_here" ] || [ -d "$ic_home/${ic_here##*/}" ]; then
@@ -42,8 +43,15 @@ if [ -d "$ic_here" ] || [ -d "$ic_home/${ic_here##*/}" ]; then
   ic_after
   exit 0
 fi
-ic_here=$ic_home
-if ic_among "$ic_copy" cancelled; then
+ic_here=$ic_home ic_order=
+# In this order, and after the copy's directory is there: purge marks, then removes it, or moves all away.
+! ic_among "$ic_copy" cancelled || ic_order=cancelled
+if ic_among "$ic_copy" purged || [ ! -d "$ic_dir" ]; then
+  rm -rf "$ic_here" "$ic_secrets"
+  ic_after
+  exit 0
+fi
+if [ -n "$ic_order" ]; then
   rm -rf "$ic_secrets"
   ic_end=$ic_start ic_start=- # the payload never does
   ic_record "$ic_end" - - cancelled -

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from intercede.settings import ResourceSettings
     from intercede.steps import Steps
 
-__all__ = ["Observation", "Scheduler", "numbers", "ranges", "unavailable"]
+__all__ = ["Observation", "Scheduler", "natural", "numbers", "ranges", "unavailable"]
 
 
 class Observation(NamedTuple):
@@ -53,8 +53,9 @@ class Scheduler(Protocol):
     was queued), `ic_unsent TAG` (whether a part that began has queued nothing for certain, so that it may be submitted
     again), `ic_named NAME TAG` (our job of that name, in the words of `ic_submit`'s answer), `ic_queue WORDS…` and
     `ic_history` (lines `TAG COPY NATIVE` on stdin), which print a line `ID|WORD|…` a job, `ic_ended` (a pattern: words
-    of jobs that will not run again), `ic_cancel NAME TAG RANGES WORDS…` and `ic_release NAME WORDS…`. `job_shell` is
-    its part of the job's script. `docs/how-to/add-a-scheduler.md` goes through all of them.
+    of jobs that will not run again), `ic_name_at` (the column of the job's name), `ic_cancel NAME TAG RANGES WORDS…`
+    and `ic_release NAME WORDS…`. `job_shell` is its part of the job's script. `docs/how-to/add-a-scheduler.md` goes
+    through all of them.
     """
 
     name: ClassVar[str]
@@ -144,11 +145,17 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in said)
 
 
+def natural(text: str) -> int | None:
+    """Read a number of ours; None for anything else, which a job may have written in its place."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+
+
 def numbers(text: str) -> list[int]:
     """Read `0-9,12`, with lines joined; what is no number is left out."""
     found: set[int] = set()
     for part in text.replace("\n", ",").split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            found.update(range(int(first), min(int(last or first), int(first) + 10_000_000) + 1))
+        begin, _, end = part.strip().partition("-")
+        first, last = natural(begin), natural(end or begin)
+        if first is not None and last is not None:
+            found.update(range(first, min(last, first + 10_000_000) + 1))
     return sorted(found)

@@ -45,7 +45,10 @@ def check(answer: Completed, asked: str) -> None:
             asked, "no answer within the time limit; the command was ended", "Try again later, or raise limits."
         )
     if answer.returncode != 0:
-        raise CommandError(asked, answer.complaint or "no word of why", returncode=answer.returncode)
+        said = answer.complaint or "no word of why"
+        if 128 < answer.returncode < 128 + 65:  # it said nothing of that itself
+            said = f"the command was ended by signal {answer.returncode - 128}"
+        raise CommandError(asked, said, returncode=answer.returncode)
 
 
 def refuse(section: Section, asked: str) -> None:

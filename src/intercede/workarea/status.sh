@@ -30,42 +30,53 @@ ic_wanted=$1
 shift
 [ "$ic_wanted" != - ] || ic_wanted=$(cat)
 say queue
-# what is neither waiting nor running: `TAG COPY NATIVE ended|absent`, the latter where the queue does not know it at all
+# what is neither waiting nor running: `TAG COPY NATIVE ended|absent`, the latter where the queue does not know it at all, or shows
+# another job under its number (`ic_name_at`: the column of the name)
 ic_rest=$(
   exec 5>&1 >&4
   { printf '%s\n\n' "$ic_wanted"; ic_queue "$@" 2>&1 4>&- 5>&-; printf '%s queued %s\n' "$ic_nonce" "$?"; } |
-    ic_ended=$ic_ended ic_nonce=$ic_nonce awk "$ic_alike$ic_decide"'
-      BEGIN { FS = " "; ended = ENVIRON["ic_ended"]; mark = ENVIRON["ic_nonce"] }
+    ic_ended=$ic_ended ic_name_at=${ic_name_at-} ic_nonce=$ic_nonce awk "$ic_alike$ic_decide"'
+      BEGIN { FS = " "; ended = ENVIRON["ic_ended"]; at = ENVIRON["ic_name_at"] + 0; mark = ENVIRON["ic_nonce"] }
       !shown && $0 == "" { shown = 1; FS = "|"; next }
       !shown { tag[++n] = $1; copy[n] = $2; native[n] = $3; known[n] = NF > 3; count[n] = split($2, e, "-"); first[n] = e[1] + 0
         last[n] = e[count[n]] + 0; next }
       { alike() }
       { rows++ }
       $1 ~ / / { if (index($0, mark " queued ") == 1) code = substr($0, length(mark) + 9); next }
+      # jobs that follow one another are often in the same case
+      $2 != its || (at && $at != called) { word[++cases] = its = $2; if (at) name[cases] = called = $at }
       # an identifier may stand for several: 7_[0-3,8], 7_[0-58:2]
       substr($1, length($1)) == "]" && match($1, /\[[0-9]+[-,][0-9,:%-]*\]$/) { m = split(substr($1, RSTART + 1, RLENGTH - 2), part, ",")
         for (i = 1; i <= m; i++) { sub(/%.*/, "", part[i]); by = 0
           if (match(part[i], /:/)) { by = substr(part[i], RSTART + 1) + 0; part[i] = substr(part[i], 1, RSTART - 1) }
           k = split(part[i], e, "-")
-          stem[++spans] = substr($1, 1, index($1, "[") - 1); from[spans] = e[1] + 0; to[spans] = e[k] + 0; word[spans] = $2
+          stem[++spans] = substr($1, 1, index($1, "[") - 1); from[spans] = e[1] + 0; to[spans] = e[k] + 0; in_case[spans] = cases
           step[spans] = by > 1 ? by : 1 }
         next }
-      { state[$1] = $2 }
-      function spread(    i, k) { for (i = 1; i <= spans; i++) for (k = from[i]; k <= to[i]; k += step[i]) state[stem[i] k] = word[i]
+      { case_of[$1] = cases }
+      function spread(    i, k) { for (i = 1; i <= spans; i++) for (k = from[i]; k <= to[i]; k += step[i]) case_of[stem[i] k] = in_case[i]
         spans = 0 }
+      # a number may be that of another job by now: the queue lacks ours then (LSF shows a stamp behind the name)
+      function fate(c,    mine) {
+        mine = "ic-" tag[i]
+        if (at && name[c] != mine && index(name[c], mine "+") != 1 && index(name[c], mine "/") != 1) return "absent"
+        return word[c] ~ ended ? "ended" : "" }
       function want(copy, id) {
-        if (!(id in state)) decide(tag[i] " " copy " " id " absent")
-        else if (state[id] ~ ended) decide(tag[i] " " copy " " id " ended") }
+        if (!(id in case_of)) { decide(tag[i] " " copy " " id " absent"); return }
+        if (case_of[id] != last_case) ends = fate(last_case = case_of[id])
+        if (ends != "") decide(tag[i] " " copy " " id " " ends) }
       # many that wait together need no look at each
       function waits(    s) {
         for (s = 1; s <= spans && s <= 20; s++)
-          if (step[s] == 1 && stem[s] == start && from[s] <= number && to[s] >= number + last[i] - first[i] && word[s] !~ ended) return 1
+          if (step[s] == 1 && stem[s] == start && from[s] <= number && to[s] >= number + last[i] - first[i])
+            if (fate(in_case[s]) == "") return 1
         return 0 }
       END { if (code != "0") n = 0
         for (i = 1; i <= n; i++) {
           if (known[i]) continue
+          last_case = -1
           if (rows == 1) { decide(tag[i] " " copy[i] " " native[i] " absent"); continue }
-          if (count[i] == 1 && (native[i] in state)) { want(first[i], native[i]); continue }
+          if (count[i] == 1 && (native[i] in case_of)) { want(first[i], native[i]); continue }
           match(native[i], /[0-9]*$/); start = substr(native[i], 1, RSTART - 1); number = substr(native[i], RSTART) + 0
           if (waits()) continue
           spread()

@@ -46,7 +46,8 @@ part() { # FIRST COUNT WORDS...: whether to go on with the next part
   if [ "$code" = 0 ]; then
     write "$mark" "$said"
     say chunk "$first" "$count" known
-  elif [ "$code" = 127 ] || ic_refused "$said"; then
+  elif [ "$code" = 127 ] || { { [ "$code" -le 128 ] || [ "$code" -ge 150 ]; } && ic_refused "$said"; }; then
+    # one that a signal ended may have queued it, whatever it had complained of (PBS and OAR refuse with 153 and more)
     rmdir "$mark.began"
     say chunk "$first" "$count" refused "$code"
     printf '%s\n' "$said"
