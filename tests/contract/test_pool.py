@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from intercede.answers import JobState, Outcome, Reason
+from intercede.answers import JobOutput, JobState, Outcome, Reason
 from intercede.errors import CommandError
 from intercede.model import Copy, Resources
 from intercede.testing.contract.fixtures import ce, early, spot
@@ -49,6 +49,20 @@ class TestPool:
         assert "alice" in told[by_hand].detail
         assert told[by_policy].state is JobState.FAILED
         assert "PeriodicRemove" in told[by_policy].detail
+
+    async def test_every_other_one_of_thousands(self, ce: Element, tmp_path: Path) -> None:
+        """`a || b || c` of more than 395 terms is true of no job (25.14.1), without a word."""
+        refs = (await ce.submit(script(":", native=HELD), 2000, tag="thousands")).refs
+        some, before = refs[::2], ce.counters.commands
+        assert {each.state for each in (await ce.status(some)).values()} == {JobState.HELD}
+        outputs = await ce.fetch_output(some, tmp_path)
+        assert [type(each) for each in outputs.values()] == [JobOutput] * 1000
+        assert await ce.cancel(some) == dict.fromkeys(some, Outcome.DONE)
+        assert ce.counters.commands == before + 3
+        told = await final(ce, some)
+        assert {(each.state, each.source) for each in told.values()} == {(JobState.CANCELLED, "condor_history")}
+        assert {each.state for each in (await ce.status(refs[1::2])).values()} == {JobState.HELD}
+        await ce.cancel(refs)
 
     async def test_held_in_its_own_words_and_released(self, spot: Spot, ce: Element) -> None:
         text = 'echo "out"; echo f >f; exit 4'

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from intercede import (
     AuthenticationFailed,
+    CommandError,
     Copy,
     CredentialError,
     FileCredentials,
@@ -274,6 +275,53 @@ async def test_a_thousand_copies_each_with_its_secret(ce: Stack, request: pytest
         assert {each.state for each in (await element.status(refs)).values()} <= {JobState.QUEUED, JobState.HELD}
         assert element.counters.commands == before + 1
         assert set((await element.cancel(refs)).values()) == {Outcome.DONE}
+
+
+@pytest.mark.timeout(300)
+async def test_every_other_one_of_thousands(ce: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """`a || b || c` of more than 395 terms is true of no job, without a word: nobody was lost, and nobody cancelled."""
+    async with opened(ce, request, limits={"submit_time": 200}) as element, opened(ce, request) as fresh:
+        refs = (await element.submit(script(":", native=NEVER), 2000)).refs
+        some, before = refs[::2], element.counters.commands
+        assert {each.state for each in (await element.status(some)).values()} == {JobState.QUEUED}
+        assert element.counters.commands == before + 1
+        outputs = await element.fetch_output(some, tmp_path)
+        assert [type(each) for each in outputs.values()] == [JobOutput] * 1000
+        assert element.counters.commands == before + 2
+        assert await element.cancel(some) == dict.fromkeys(some, Outcome.DONE)
+        assert element.counters.commands == before + 4
+        assert {each.state for each in (await element.status(refs[1::2])).values()} == {JobState.QUEUED}
+        assert {each.state for each in (await final(element, some, PATIENCE)).values()} == {JobState.CANCELLED}
+        # the queue, and the history
+        assert {each.state for each in (await fresh.status(some)).values()} == {JobState.CANCELLED}
+        assert fresh.counters.commands == 2
+        assert set((await fresh.purge(some)).values()) == {Outcome.DONE}
+        assert set((await element.cancel(refs)).values()) == {Outcome.DONE, Outcome.NOT_NEEDED}
+
+
+@pytest.mark.timeout(300)
+async def test_one_job_whose_files_cannot_be_sent(ce: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    async with opened(ce, request) as element:
+        refs = tuple(await run(element, script("echo said"), 3))
+        lose = (
+            f"find /var/spool/condor-ce -path '*cluster{refs[1].native.partition('.')[0]}.*' -name 1.out -delete -print"
+        )
+        assert (await asyncio.to_thread(ce.exec, ["sh", "-c", lose])).stdout.strip()
+        outputs = await element.fetch_output(refs, tmp_path)
+        assert [type(each) for each in outputs.values()] == [JobOutput, CommandError, JobOutput]
+        assert isinstance((await element.fetch_output([refs[1]], tmp_path))[refs[1]], CommandError)
+
+
+async def test_an_ended_job_that_the_site_clears_away(ce: Stack, request: pytest.FixtureRequest) -> None:
+    async with opened(ce, request) as element, opened(ce, request) as fresh:
+        (first, second) = await run(element, script('exit "$INTERCEDE_COPY"'), 2)
+        clear = f"CONDOR_CONFIG=/etc/condor-ce/condor_config condor_rm {first.native.partition('.')[0]}"
+        await asyncio.to_thread(ce.exec, ["sh", "-c", clear])
+        for told in (await fresh.status([first, second]), await final(fresh, [first, second])):
+            assert [(each.state, each.exit_code) for each in told.values()] == [
+                (JobState.SUCCEEDED, 0),
+                (JobState.FAILED, 1),
+            ]
 
 
 async def test_a_daemon_that_never_answers_holds_up_nobody_else(ce: Stack, request: pytest.FixtureRequest) -> None:

@@ -21,7 +21,7 @@ from intercede.elements import htcondor_ce_access as access_module
 from intercede.elements import htcondor_ce_files as files
 from intercede.elements.following import Watchers
 from intercede.elements.unpack import Gathering
-from intercede.errors import ConfigurationError, ParseError, StorageError
+from intercede.errors import CommandError, ConfigurationError, ParseError, StorageError
 from intercede.htcondor_ce import client as client_module
 from intercede.htcondor_ce import confine, private
 from intercede.htcondor_ce.client import RemoteSchedd
@@ -186,6 +186,18 @@ def ended_job() -> Any:
         return [ad]
 
     return SimpleNamespace(ask=ask, counters=Counters())
+
+
+def test_what_comes_in_place_of_a_file_is_an_error_of_its_job(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe")
+    before = os.listdir("/proc/self/fd")
+    for name in ("directory", "empty", "link", "pipe", "nothing"):
+        with pytest.raises(CommandError, match="output of ic1"):
+            files._opened(tmp_path / name, REF)
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EAGAIN, errno.ENOSPC])

@@ -70,6 +70,8 @@ def test_an_end(end: dict[str, int], state: JobState, exit_code: int | None, sig
         (16, 0, Reason.STAGING, "held (16): why"),
         (12, 2, Reason.STAGING, "held (12.2): why"),
         (46, 0, Reason.WALLTIME, "held (46): why"),
+        (21, 102, Reason.MEMORY, "held (21.102): why"),
+        (21, 0, None, "held (21): why"),
     ],
 )
 def test_a_held_job_says_why(code: int, subcode: int, reason: Reason | None, detail: str) -> None:
@@ -91,7 +93,7 @@ def test_a_job_whose_files_may_be_on_their_way_waits(began: int | None, now: int
 @pytest.mark.parametrize(
     ("number", "limit", "took", "reason", "signal"),
     [
-        (24, 60, 61, Reason.WALLTIME, None),
+        (24, 60, 60, Reason.WALLTIME, None),
         (24, 60, 59, None, 24),
         (24, None, 61, None, 24),
         (15, 60, 61, None, 15),
@@ -103,6 +105,29 @@ def test_a_script_that_says_that_the_time_was_over(
     end = {"ExitBySignal": True, "ExitSignal": number, "CompletionDate": QUEUED + took}
     seen = observe(ad(4, **end) | {"IntercedeWalltime": limit})
     assert (seen.state, seen.reason, seen.signal) == (JobState.FAILED, reason, signal)
+
+
+@pytest.mark.parametrize(("began", "reason"), [(50, None), (1, Reason.WALLTIME)])
+def test_the_time_that_a_job_waited_does_not_count(began: int, reason: Reason | None) -> None:
+    end = {"ExitBySignal": True, "ExitSignal": 24, "CompletionDate": QUEUED + 61, "IntercedeWalltime": 60}
+    seen = observe(ad(4, JobCurrentStartDate=QUEUED + began, **end))
+    assert (seen.reason, seen.signal) == (reason, None if reason else 24)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "via condor_rm (by user root)",
+        "The system macro SYSTEM_PERIODIC_REMOVE expression '(JobStatus == 4 && time() > 1)' evaluated to TRUE",
+    ],
+)
+@pytest.mark.parametrize(("code", "state"), [(0, JobState.SUCCEEDED), (3, JobState.FAILED)])
+def test_an_ended_job_that_was_cleared_away_ended_as_it_did(said: str, code: int, state: JobState) -> None:
+    """25.14.1 and 23.9.6 keep all but JobStatus of such a job."""
+    end = {"ExitBySignal": False, "ExitCode": code, "CompletionDate": QUEUED + 9, "EnteredCurrentStatus": QUEUED + 99}
+    for read in (observe, observe_past):
+        seen = read(ad(3, LastJobStatus=4, RemoveReason=said, **end))
+        assert (seen.state, seen.exit_code, seen.ended) == (state, code, datetime.fromtimestamp(QUEUED + 9, UTC))
 
 
 @pytest.mark.parametrize(

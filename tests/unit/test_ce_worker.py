@@ -31,6 +31,7 @@ from intercede.errors import (
 from intercede.htcondor_ce.client import RemoteSchedd
 from intercede.htcondor_ce.credential import write_credential
 from intercede.htcondor_ce.protocol import (
+    GONE,
     Act,
     Edit,
     Failure,
@@ -239,6 +240,60 @@ def test_a_schedd_that_moved_is_looked_for_once() -> None:
 def test_jobs_whose_files_were_not_sent_are_queued() -> None:
     bindings = Bindings(spool="disk full")
     assert answer(Schedd((bindings, None), "ce:1"), SUBMIT, NoLog()) == (5, 1, "disk full")
+
+
+class Fetching:
+    """A schedd that cannot send the files of some jobs, and of which one may leave; what it sent is in `fetched`."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        self.failures = failures
+        self.left = False
+        self.fetched: list[str] = []
+
+    def query(self, *_: Any) -> list[dict[str, int]]:
+        return [{"ClusterId": 7, "ProcId": number} for number in range(4)]
+
+    def edit(self, jobs: list[str], *_: Any) -> int:
+        if "7.3" in jobs and self.left:
+            raise OSError("Modifying attribute SUBMIT_Iwd in nonexistent job 7.3")
+        return 1
+
+    def retrieve(self, jobs: list[str]) -> None:
+        for job in jobs:
+            if job in self.failures:
+                raise OSError(self.failures[job])
+            self.fetched.append(job)
+
+
+def fetching(schedd: Fetching) -> Schedd:
+    bindings: Any = Bindings()
+    bindings.Schedd, bindings.HTCondorException = lambda _: schedd, OSError
+    return Schedd((bindings, SimpleNamespace(quote=repr)), "ce:1")
+
+
+def test_jobs_whose_files_cannot_be_sent_hold_up_no_others(tmp_path: Path) -> None:
+    schedd = Fetching({"7.1": "no such file", "7.2": ""})
+    asked = Retrieve({f"7.{number}": str(tmp_path) for number in (0, 1, 2, 3, 9)})
+    said = answer(fetching(schedd), asked, NoLog())
+    assert said == {"7.1": "no such file", "7.2": "its files cannot be fetched", "7.9": GONE}
+    assert schedd.fetched[-1] == "7.3"
+    assert set(schedd.fetched) == {"7.0", "7.3"}
+
+
+def test_a_job_that_leaves_while_it_is_looked_for_is_gone(tmp_path: Path) -> None:
+    schedd = Fetching({})
+    schedd.left = True
+    said = answer(fetching(schedd), Retrieve({f"7.{number}": str(tmp_path) for number in range(4)}), NoLog())
+    assert list(said) == ["7.3"]
+    assert said["7.3"].startswith(GONE)
+    assert schedd.fetched == ["7.0", "7.1", "7.2"]
+
+
+def test_a_schedd_that_went_away_while_files_are_fetched(tmp_path: Path) -> None:
+    schedd = Fetching({"7.0": "Failed to connect to schedd"})
+    said = answer(fetching(schedd), Retrieve({f"7.{number}": str(tmp_path) for number in range(4)}), NoLog())
+    assert said.kind is Kind.UNREACHED
+    assert schedd.fetched == []
 
 
 def test_the_log_knows_more_than_the_exception() -> None:

@@ -273,6 +273,7 @@ def test_what_is_said_of_other_rows() -> None:
     assert row(7).state is JobState.SUSPENDED
     assert row(5, hold=16, why="Spooling input data files").reason is Reason.STAGING
     assert row(5, hold=34, subcode=102).reason is Reason.MEMORY
+    assert [row(5, hold=21, subcode=subcode).reason for subcode in (102, 0)] == [Reason.MEMORY, None]
     late = row(3, why=LATE, entered=100)
     assert (late.state, late.reason, late.word) == (JobState.FAILED, Reason.WALLTIME, "Removed")
     # while its node has not ended it, a job that was removed is still in the queue, and no more than that

@@ -69,7 +69,7 @@ async def _retrieved(
         refused = await access.ask(asked, WRITE, settings.limits.output_time)
         for ref, job in jobs.items():
             if ref.native in refused:
-                kind = NotFound if refused[ref.native] == GONE else CommandError
+                kind = NotFound if refused[ref.native].startswith(GONE) else CommandError
                 found[ref] = kind(f"output of {ref}", refused[ref.native])
                 continue
             try:
@@ -113,11 +113,10 @@ def _opened(path: Path, ref: JobRef) -> IO[bytes]:
     except OSError as error:
         said = f"{error.strerror}: it left nothing, or it could not be brought back"
         raise CommandError(f"output of {ref}", said) from error
-    file = open(descriptor, "rb")
     seen = os.fstat(descriptor)
     if stat.S_ISREG(seen.st_mode) and seen.st_size:
-        return file
-    file.close()
+        return open(descriptor, "rb")
+    os.close(descriptor)
     raise CommandError(f"output of {ref}", "it ended before it had packed what it left")
 
 

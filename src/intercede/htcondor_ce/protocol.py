@@ -175,7 +175,7 @@ class Retrieve:
     directories: dict[str, str]
 
     def read(self, value: Any) -> dict[str, str]:
-        """The jobs that nothing was fetched of, and why: `GONE`, somebody else's, or their files could not be sent."""
+        """The jobs that nothing was fetched of, and why: it begins with `GONE`, or their files could not be sent."""
         return dict(value)
 
 

@@ -208,7 +208,8 @@ class Schedd:
         except self._htcondor.HTCondorException as error:
             if classify(str(error)).kind is not Kind.FAILED:
                 raise
-            return str(error) or "it is refused"
+            # it may have left since it was seen there
+            return f"{GONE}, or not ours: {error}"
         return ""
 
 
