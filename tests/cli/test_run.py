@@ -94,7 +94,8 @@ def test_submitted_today_and_collected_by_another_process(call, home):
 def test_after_kill_minus_nine_the_jobs_are_there(call, home, environment):
     running = subprocess.Popen([*PROGRAM, "run", "--tag", "t", "sleep", "2"], cwd=home / "here", env=environment)
     limit = time.monotonic() + 20
-    while not (home / "home/.intercede/process/t").exists() and time.monotonic() < limit:
+    # before that it is not known whether it is queued
+    while not (home / "home/.intercede/process/t/chunk/0").exists() and time.monotonic() < limit:
         time.sleep(0.05)
     running.kill()
     running.wait()

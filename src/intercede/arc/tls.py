@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ssl
 import tempfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from intercede.errors import ConfigurationError, CredentialError, StorageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["client_context"]
 
@@ -59,11 +56,12 @@ def _believe(context: ssl.SSLContext, trusted: Path) -> None:
 def _show(context: ssl.SSLContext, credential: bytes) -> None:
     # OpenSSL reads it from a file only: one that this user alone can read, for that moment
     try:
-        with tempfile.NamedTemporaryFile(prefix="intercede-") as file:
-            file.write(credential)
-            file.flush()
+        with tempfile.TemporaryDirectory(prefix="intercede-") as directory:
+            path = Path(directory, "credential")
+            path.touch(0o600)
+            path.write_bytes(credential)
             # a password that is asked for would be asked on the terminal
-            context.load_cert_chain(file.name, password=lambda: "")
+            context.load_cert_chain(path, password=lambda: "")
     except ssl.SSLError as error:
         answer = error.reason or "it cannot be read"
         raise CredentialError("X.509 credential", answer, "Is it a certificate and its key, in PEM?") from None
