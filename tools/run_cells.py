@@ -197,9 +197,9 @@ def _fresh(cells: list[Cell], words: list[str]) -> list[Cell]:
 
 
 def _longest_first(cells: list[Cell]) -> list[Cell]:
-    """As they took when they were recorded, so that no long one is left for the end."""
+    """As they took when they were recorded, so that no long one is left for the end; first those that never were."""
     known = load_results()
-    return sorted(cells, key=lambda cell: known[cell.name].seconds if cell.name in known else 0, reverse=True)
+    return sorted(cells, key=lambda cell: known[cell.name].seconds if cell.name in known else 10**6, reverse=True)
 
 
 def main() -> int:

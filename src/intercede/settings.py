@@ -160,8 +160,7 @@ class ResourceSettings(Frozen):
         grace: Seconds that a job may be invisible (fresh, or between two sources) before it is `UNKNOWN`.
         lost_after: How long a job may be unknown, with all sources answering, until it is final: `FAILED`, `LOST`.
         tombstone: How long a purged submission's tag is remembered at least; on a submit host in whole days, and until
-            the next `list` or `sweep` after that. An ARC CE counts from the submission on; of an HTCondor-CE, its
-            history decides.
+            the next `list` or `sweep` after that. Of an HTCondor-CE, its history decides.
         patience: Seconds for which a watch bears with a resource that does not answer.
         limits: Bounds.
         politeness: Bounds on load.

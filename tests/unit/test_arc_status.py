@@ -100,6 +100,8 @@ async def test_a_state_is_not_taken_back(element: Element, words: list[str], wan
         ("", ENDED_WELL, None, 0),
         ("LRMS error: (3) Job failed", ENDED_WELL.replace(b" 0 ", b" 3 "), Reason.EXIT_CODE, 3),
         ("LRMS error: (3) Job failed", ENDED_WELL.replace(b"0 - -", b"0 - walltime"), Reason.WALLTIME, 0),
+        ("LRMS error: (271) job killed: vmem", ENDED_WELL.replace(b"0 - -", b"- 15 terminated"), Reason.MEMORY, None),
+        ("LRMS error: (271) job killed: vmem", ENDED_WELL.replace(b"0 - -", b"- 11 -"), Reason.SIGNAL, None),
     ],
 )
 async def test_why_a_job_failed_whose_payload_ended(

@@ -180,9 +180,10 @@ async def _ended(client: ArcClient, book: Book, ref: JobRef, word: str) -> tuple
     if said.cancelled:
         return await _never_ran(client, ref.native, named._replace(state=JobState.CANCELLED, detail=failed), record)
     if record is not None and record.ended is not None:
-        # a payload that ended well is not why the job failed
+        # a payload that ended well is not why the job failed; of one that was told to end, its record does not know why
         ended_well = not record.exit_code and not record.signal and record.flag != "walltime"
-        return named._replace(reason=said.reason, detail=failed) if ended_well else named, record
+        limited = record.flag == "terminated" and said.reason in {Reason.MEMORY, Reason.WALLTIME}
+        return named._replace(reason=said.reason, detail=failed) if ended_well or limited else named, record
     return named._replace(
         reason=said.reason, exit_code=said.exit_code, signal=said.signal, detail=failed, node=diag.get("nodename"),
         started=moment(diag.get("LRMSStartTime")), ended=moment(diag.get("LRMSEndTime")),
